@@ -1,0 +1,49 @@
+"""crawl-in-order: out-of-order execution, in-order commit.
+
+from crawler import run, spider
+
+@spider(url="https://example.org/page/{page}/")
+def example(response):
+    for post in response.css("article"):
+        yield {"title": post.css("h2::text").get()}
+
+result = run(example, pages=4, mode="threads")
+result.items      # a list, in the order of the pages
+result.failures   # what failed, and why
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crawler.errors import CrawlError
+from crawler.request import Request
+from crawler.run import CrawlResult, run
+from crawler.spider import spider
+from crawler.version import __version__
+
+if TYPE_CHECKING:
+    from crawler.response import Response
+    from crawler.retry import RetryPolicy
+
+__all__ = [
+    "CrawlError",
+    "CrawlResult",
+    "Request",
+    "Response",
+    "RetryPolicy",
+    "__version__",
+    "run",
+    "spider",
+]
+
+_LAZY = {"Response": "crawler.response", "RetryPolicy": "crawler.retry"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for, so that `crawl --help` and `import crawler` stay fast.
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

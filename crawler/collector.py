@@ -1,0 +1,47 @@
+"""The reorder buffer: results come in any order and leave in the order of their ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crawler.frontier import Entry
+from crawler.result import Result
+
+
+class Collector:
+    """Holds results until every rank before them is there.
+
+    `window` and `window_bytes` bound what is held: past them `max_rank` lets only the request go
+    that everything waits for, so one slow page can't fill the memory.
+    """
+
+    def __init__(self, *, window: int, window_bytes: int) -> None:
+        self._window = window
+        self._window_bytes = window_bytes
+        self._held: dict[int, tuple[Entry, Result]] = {}
+        self._held_bytes = 0
+        self.head = 0
+        """The rank that is committed next."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def max_rank(self) -> float:
+        """The highest rank that may be handed out now."""
+        if len(self._held) >= self._window or self._held_bytes >= self._window_bytes:
+            return self.head
+        return self.head + self._window
+
+    def hold(self, entry: Entry, result: Result) -> None:
+        """Take a finished result in."""
+        self._held[entry.rank] = (entry, result)
+        self._held_bytes += result.body_bytes
+
+    def ready(self) -> Iterator[tuple[Entry, Result]]:
+        """Give out, in order, what is complete up to the first gap."""
+        while self.head in self._held:
+            entry, result = self._held.pop(self.head)
+            self._held_bytes -= result.body_bytes
+            self.head += 1
+            yield entry, result

@@ -1,0 +1,343 @@
+"""The loop that moves requests and results between all stages; the only module that sees them all.
+
+     spider start --> scheduler [frontier > politeness] --Request--> executor --> worker
+                          ^                                        [fetcher > Response > spider]
+                          |                                                           |
+                          +-- not done: retry, redirect (same rank) -- engine <-------+ Result
+                                                                         |
+     output/NAME.json <-- exporter <-- pipeline <-- items, at commit -- collector (in order)
+
+- Only two things cross to the worker and back: (spider reference, Request) going in, a Result
+  coming out. Both are plain data, so threads and processes are the same to the engine.
+- Whatever decides is done at commit, in the order of the ranks: what is written, where the crawl
+  ends. So timing can't change it.
+- The engine runs in the caller's thread. Executors answer through one completion queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from crawler.collector import Collector
+from crawler.errors import CrawlError, WorkerDiedError
+from crawler.frontier import Entry
+from crawler.pipeline import Pipeline
+from crawler.result import Failure, Item, Result
+from crawler.scheduler import Scheduler
+from crawler.worker import run as work
+
+GONE = frozenset({404, 410})
+_MAX_FAILED_IN_A_ROW = 10
+_SECONDS_BETWEEN_FLUSHES = 1.0
+# A signal that the kernel gives to another thread doesn't end the main thread's wait for a lock;
+# Python runs the handler once the wait is over.
+_LONGEST_WAIT = 0.5
+
+log = logging.getLogger("crawler.engine")
+
+
+class Sink(Protocol):
+    """Where the engine puts what it commits."""
+
+    def write(self, items: list[Item]) -> None:
+        """The items of one page, in order."""
+        ...
+
+    def fail(self, record: dict[str, Any]) -> None:
+        """A page, or an item of one, that failed."""
+        ...
+
+    def flush(self) -> None:
+        """Let others see what is written so far."""
+        ...
+
+
+class Gauge(Protocol):
+    """Shows the engine's counters to others."""
+
+    def update(self, **counters: int) -> None:
+        """Set some counters by name."""
+        ...
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a crawl did. Times are seconds, summed over all requests."""
+
+    pages: int = 0
+    """Pages committed, failed ones excluded."""
+    failed: int = 0
+    items: int = 0
+    dropped: int = 0
+    """Items that a step dropped."""
+    requests: int = 0
+    """Attempts, redirects included."""
+    retries: int = 0
+    redirects: int = 0
+    body_bytes: int = 0
+    worker_deaths: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    """Answers by status."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Failed pages (and, as `pipeline`, items) by kind."""
+    fetch_seconds: float = 0.0
+    spider_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+class Engine:
+    """Runs one crawl; see the module's picture."""
+
+    def __init__(
+        self,
+        *,
+        reference: str,
+        scheduler: Scheduler,
+        executor: Executor,
+        slots: int,
+        collector: Collector,
+        pipeline: Pipeline,
+        sink: Sink,
+        gauge: Gauge,
+        until_empty: bool = False,
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reference = reference
+        self._scheduler = scheduler
+        self._executor = executor
+        self._slots = slots
+        self._collector = collector
+        self._pipeline = pipeline
+        self._sink = sink
+        self._gauge = gauge
+        self._until_empty = until_empty
+        self._total = total
+        self._clock = clock
+        # A SimpleQueue, because a signal handler may put into it while the loop gets from it.
+        self._completions: queue.SimpleQueue[tuple[Entry, Future[Result]] | None]
+        self._completions = queue.SimpleQueue()
+        self._in_flight = 0
+        self._is_stopped = False
+        self._last_rank: int | None = None
+        self._failed_in_a_row = 0
+        self.stats = Stats()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on workers; after the crawl, those that lie behind its end."""
+        return self._in_flight
+
+    def stop(self) -> None:
+        """Hand out no more, finish what is in flight. For signal handlers and other threads."""
+        self._is_stopped = True
+        self._completions.put(None)
+
+    def crawl(self) -> bool:
+        """Work until everything is committed. False if it was stopped before."""
+        started = flushed = self._clock()
+        log.info("started")
+        while True:
+            self._hand_out()
+            self._show()
+            if self._is_over():
+                break
+            completion = self._next_completion()
+            while completion is not None:
+                self._returned(*completion)
+                completion = self._completion_at_hand()
+            self._commit()
+            if self._clock() - flushed >= _SECONDS_BETWEEN_FLUSHES:
+                self._sink.flush()
+                flushed = self._clock()
+        self.stats.worker_deaths = getattr(self._executor, "deaths", 0)
+        self.stats.seconds = self._clock() - started
+        log.info("ended with %d pages, %d failed", self.stats.pages, self.stats.failed)
+        return not self._is_stopped or self._has_nothing_left()
+
+    def _hand_out(self) -> None:
+        while not self._is_stopped and self._in_flight < self._slots:
+            entry = self._scheduler.next(self._highest_rank())
+            if entry is None:
+                return
+            self._in_flight += 1
+            self.stats.requests += 1
+            future = self._executor.submit(work, self._reference, entry.request)
+            future.add_done_callback(partial(self._complete, entry))
+
+    def _complete(self, entry: Entry, future: Future[Result]) -> None:
+        self._completions.put((entry, future))
+
+    def _highest_rank(self) -> float:
+        if self._last_rank is not None:
+            return min(self._last_rank, self._collector.max_rank)
+        return self._collector.max_rank
+
+    def _is_over(self) -> bool:
+        if self._last_rank is not None and self._collector.head > self._last_rank:
+            return True  # what is still in flight lies behind the end and isn't waited for
+        if self._in_flight:
+            return False
+        return self._is_stopped or self._has_nothing_left()
+
+    def _has_nothing_left(self) -> bool:
+        everything_is_known = self._scheduler.start_is_exhausted
+        return everything_is_known and self._collector.head >= self._scheduler.known
+
+    def _next_completion(self) -> tuple[Entry, Future[Result]] | None:
+        timeout = _LONGEST_WAIT
+        if self._in_flight < self._slots and not self._is_stopped:
+            due = self._scheduler.seconds_to_next(self._highest_rank())
+            timeout = timeout if due is None else min(due, timeout)
+        try:
+            return self._completions.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def _completion_at_hand(self) -> tuple[Entry, Future[Result]] | None:
+        try:
+            return self._completions.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _returned(self, entry: Entry, future: Future[Result]) -> None:
+        """An attempt is over: hold its result, or put the request back under its rank."""
+        self._in_flight -= 1
+        self._scheduler.returned(entry)
+        result = _result_of(future)
+        self._count(result)
+        failure = result.failure
+        if result.redirect is not None and result.status is not None:
+            failure = self._scheduler.redirect(entry, result.status, result.redirect)
+            if failure is None:
+                self.stats.redirects += 1
+                return
+            result = Result(failure=failure, status=result.status)
+        if failure is not None and self._try_again(entry, failure):
+            return
+        self._collector.hold(entry, result)
+
+    def _try_again(self, entry: Entry, failure: Failure) -> bool:
+        if self._is_past_the_end(entry) or not self._scheduler.retry(entry, failure):
+            return False
+        self.stats.retries += 1
+        log.info("trying again: %s (%s)", entry.request.url, failure.message)
+        return True
+
+    def _is_past_the_end(self, entry: Entry) -> bool:
+        return self._last_rank is not None and entry.rank > self._last_rank
+
+    def _count(self, result: Result) -> None:
+        self.stats.body_bytes += result.body_bytes
+        self.stats.fetch_seconds += result.fetch_seconds
+        self.stats.spider_seconds += result.spider_seconds
+        if result.status is not None:
+            _add_one(self.stats.statuses, result.status)
+
+    def _commit(self) -> None:
+        for entry, result in self._collector.ready():
+            if self._is_past_the_end(entry):
+                return
+            if self._until_empty and self._is_end(entry, result):
+                continue
+            if result.failure is not None:
+                self._commit_failure(entry, result.failure)
+            else:
+                self._commit_items(entry, result.items)
+
+    def _is_end(self, entry: Entry, result: Result) -> bool:
+        """Whether `--pages until-empty` ends here. A page that isn't there counts as empty."""
+        if result.failure is not None and result.failure.status not in GONE:
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row < _MAX_FAILED_IN_A_ROW:
+                return False
+            log.error("%d pages in a row failed; no more are asked for", self._failed_in_a_row)
+            self._end_at(entry)
+            return False
+        self._failed_in_a_row = 0
+        if result.items:
+            return False
+        self._end_at(entry)
+        return True
+
+    def _end_at(self, entry: Entry) -> None:
+        self._last_rank = entry.rank
+        self._scheduler.end_start()
+
+    def _commit_items(self, entry: Entry, items: list[Item]) -> None:
+        self.stats.pages += 1
+        kept = []
+        for item in items:
+            try:
+                changed = self._pipeline.apply(item)
+            except Exception as error:  # noqa: BLE001  (a step's error fails its item, not the run)
+                failure = Failure("pipeline", f"{type(error).__name__}: {error}")
+                self._sink.fail({**_record(entry, failure), "item": item})
+                _add_one(self.stats.failures, failure.kind)
+                log.warning("an item of %s failed: %s", entry.request.url, failure.message)
+                continue
+            if changed is None:
+                self.stats.dropped += 1
+            else:
+                kept.append(changed)
+        self._sink.write(kept)
+        self.stats.items += len(kept)
+
+    def _commit_failure(self, entry: Entry, failure: Failure) -> None:
+        self.stats.failed += 1
+        _add_one(self.stats.failures, failure.kind)
+        self._sink.fail(_record(entry, failure))
+        log.warning("failed: %s (%s)", entry.request.url, failure.message)
+
+    def _show(self) -> None:
+        known = self._scheduler.known if self._scheduler.start_is_exhausted else self._total
+        self._gauge.update(
+            known=-1 if known is None else known,
+            done=self._collector.head,
+            items=self.stats.items,
+            failures=self.stats.failed,
+            retries=self.stats.retries,
+            in_flight=self._in_flight,
+            held=len(self._collector),
+            waiting=self._scheduler.waiting,
+            deaths=getattr(self._executor, "deaths", 0),
+        )
+
+
+def _add_one(counts: dict[Any, int], key: object) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _result_of(future: Future[Result]) -> Result:
+    try:
+        return future.result()
+    except WorkerDiedError as error:
+        return Result(failure=Failure("worker", str(error)))
+    except CrawlError:
+        raise
+    except Exception as error:
+        raise CrawlError(f"the executor failed: {type(error).__name__}: {error}") from error
+
+
+def _record(entry: Entry, failure: Failure) -> dict[str, Any]:
+    """A line of failed.jsonl."""
+    record: dict[str, Any] = {
+        "url": entry.request.url,
+        "rank": entry.rank,
+        "attempts": entry.attempts,
+        "kind": failure.kind,
+        "message": failure.message,
+        "status": failure.status,
+    }
+    if entry.request.history:
+        record["redirected_from"] = list(entry.request.history)
+    if failure.traceback is not None:
+        record["traceback"] = failure.traceback
+    return record

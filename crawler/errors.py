@@ -1,0 +1,80 @@
+"""The errors that reach a user, each with a message that says what to do.
+
+    CrawlError
+    ├── UsageError               what was asked for can't be done (exit code 2)
+    │   ├── SettingError         a bad value of a setting; names the setting and where it came from
+    │   └── SpiderNotFoundError  no such spider; names what was looked at
+    ├── SpiderImportError        the spider's module failed to import; carries its traceback (1)
+    ├── LockedError              another run of the same name is at work (5)
+    ├── OutputError              results could not be written (8)
+    ├── ItemError                an item holds a value that JSON can't hold; fails its page
+    ├── FetchError               an exchange failed; carries the Failure; fails or retries its page
+    └── WorkerDiedError          a page killed its worker process, also alone in it; fails its page
+
+A page that fails is no exception: it is a `Failure` in the result (see `crawler.result`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crawler.result import Failure
+
+
+class CrawlError(Exception):
+    """The root of this package's errors."""
+
+    exit_code = 1
+
+
+class UsageError(CrawlError):
+    """What was asked for can't be done; nothing was fetched."""
+
+    exit_code = 2
+
+
+class SettingError(UsageError):
+    """A setting has a bad value."""
+
+    def __init__(self, name: str, problem: str, origin: str) -> None:
+        super().__init__(f"{name}: {problem} (from {origin})")
+        self.name = name
+        self.problem = problem
+        self.origin = origin
+
+
+class SpiderNotFoundError(UsageError):
+    """No spider of that name where spiders are looked for."""
+
+
+class SpiderImportError(CrawlError):
+    """The spider's module could not be imported; the message ends with its traceback."""
+
+
+class LockedError(CrawlError):
+    """Another run of the same name is at work."""
+
+    exit_code = 5
+
+
+class OutputError(CrawlError):
+    """Results could not be written."""
+
+    exit_code = 8
+
+
+class ItemError(CrawlError):
+    """An item holds a value that JSON can't hold."""
+
+
+class FetchError(CrawlError):
+    """An exchange with a server failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.kind}: {failure.message}")
+        self.failure = failure
+
+
+class WorkerDiedError(CrawlError):
+    """A task killed the process that worked on it, twice: the second time it was alone in it."""

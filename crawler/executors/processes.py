@@ -1,0 +1,400 @@
+"""A supervised pool of processes: one that dies costs a retry of what it held, not the pool.
+
+    submit --> backlog --> supervisor thread --task--> child process: seats (threads)
+                                 ^------ answer / end of pipe ------'
+
+- The supervisor is the only one that touches the pool's state, so there are no locks. It gives each
+  task to the least busy child, and starts a child only when all others have something to do.
+- A child is a reader (its main thread) and `seats` threads that work, so that pages that wait
+  for the network don't need a process each. It ends when its pipe does, however the parent died.
+- A child that dies is replaced by one in the same seats. It takes over the tasks, one after the
+  other, each alone: the one that kills again is thereby known and fails, the others are done.
+
+Children are forked from a fork server that has imported the worker, or spawned where there is none:
+never from this process, whose threads may hold locks.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, ParamSpec, TypeVar
+
+from crawler.errors import WorkerDiedError
+from crawler.executors import layout
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_PRELOAD = ["crawler.worker", "crawler.executors.processes", "crawler.fetchers.requests"]
+_MAX_DEATHS_AT_START = 3
+_SECONDS_TO_END = 5.0
+
+log = logging.getLogger("crawler.executors")
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    number: int
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    future: Future[Any]
+    was_alone: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """One process as the supervisor sees it."""
+
+    place: int
+    process: BaseProcess
+    pipe: Connection
+    tasks: dict[int, _Task] = field(default_factory=dict)
+    suspects: deque[_Task] = field(default_factory=deque)
+    """What the dead process before it held; tried one by one before anything else."""
+    is_ready: bool = False
+
+    @property
+    def load(self) -> int:
+        return len(self.tasks) + len(self.suspects)
+
+
+class ProcessExecutor(Executor):
+    """`workers` processes (by default one a core) of `slots / workers` seats each."""
+
+    def __init__(
+        self,
+        *,
+        workers: int | None,
+        slots: int,
+        initializer: Callable[..., None],
+        initargs: tuple[Any, ...],
+    ) -> None:
+        self._workers, self._seats = layout("processes", workers, slots)
+        self._setup = (initializer, initargs)
+        self._commands: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
+        self._wake_lock = threading.Lock()
+        self._numbers = 0
+        self._is_shut_down = False
+        self._is_given_up = False
+        self._backlog: deque[_Task] = deque()
+        self._children: dict[int, _Child] = {}
+        self._deaths_at_start = 0
+        self.deaths = 0
+        """Children that died and were replaced."""
+        self._supervisor = threading.Thread(
+            target=self._supervise, name="crawl-supervisor", daemon=True
+        )
+        self._context: Any = multiprocessing.get_context(_METHOD)
+        if _METHOD == "forkserver":
+            self._context.set_forkserver_preload(_PRELOAD)
+        self._supervisor.start()
+
+    def pids(self) -> list[int]:
+        """The process ids of the children at work."""
+        return [c.process.pid for c in list(self._children.values()) if c.process.pid is not None]
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """The function travels by name, the arguments by value; see `Executor.submit`."""
+        if self._is_shut_down:
+            raise RuntimeError("cannot submit a task after shutdown")
+        self._numbers += 1
+        task = _Task(self._numbers, (fn, args, kwargs), Future())
+        self._command(task)
+        return task.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the children end. With `cancel_futures` what they work on is given up, at once."""
+        self._is_given_up = self._is_given_up or cancel_futures
+        self._is_shut_down = True
+        if self._supervisor.is_alive():
+            self._command(None)
+        if wait:
+            self._supervisor.join()
+
+    def _command(self, command: _Task | None) -> None:
+        self._commands.put(command)
+        with self._wake_lock:
+            self._wake_out.send_bytes(b"")
+
+    # What follows runs in the supervisor's thread alone.
+
+    def _supervise(self) -> None:
+        try:
+            while not self._is_given_up and not (self._is_shut_down and self._is_idle()):
+                self._hand_out()
+                pipes = [child.pipe for child in self._children.values()]
+                for pipe in wait([self._wake_in, *pipes]):
+                    if pipe is self._wake_in:
+                        self._wake_in.recv_bytes()
+                        command = self._commands.get()
+                        if command is not None:
+                            self._backlog.append(command)
+                    else:
+                        self._listen(next(c for c in self._children.values() if c.pipe is pipe))
+        except Exception as error:  # noqa: BLE001  (whoever waits for a future must hear of it)
+            self._break(f"the supervisor of the worker processes failed: {error!r}")
+        finally:
+            self._break("the pool was shut down")
+            self._end_children()
+
+    def _is_idle(self) -> bool:
+        return (
+            not self._backlog
+            and self._commands.empty()
+            and not any(child.load for child in self._children.values())
+        )
+
+    def _hand_out(self) -> None:
+        for child in self._children.values():
+            if child.suspects and not child.tasks:
+                suspect = child.suspects.popleft()
+                suspect.was_alone = True
+                self._give(child, suspect)
+        while self._backlog:
+            free = self._child_with_room()
+            if free is None:
+                return
+            self._give(free, self._backlog.popleft())
+
+    def _child_with_room(self) -> _Child | None:
+        least_busy = min(self._children.values(), key=lambda child: child.load, default=None)
+        everyone_works = least_busy is None or least_busy.load > 0
+        if everyone_works and len(self._children) < self._workers:
+            return self._start(len(self._children))
+        free = [
+            child
+            for child in self._children.values()
+            if not child.suspects
+            and child.load < self._seats
+            and not any(task.was_alone for task in child.tasks.values())
+        ]
+        return min(free, key=lambda child: child.load, default=None)
+
+    def _give(self, child: _Child, task: _Task) -> None:
+        if not task.was_alone and not task.future.set_running_or_notify_cancel():
+            return
+        child.tasks[task.number] = task
+        try:
+            child.pipe.send((task.number, task.call))
+        except OSError:
+            pass  # it has just died: the end of its pipe is about to be read, with this task
+        except Exception as error:  # noqa: BLE001  (what can't travel is the caller's mistake)
+            del child.tasks[task.number]
+            task.future.set_exception(error)
+
+    def _start(self, place: int) -> _Child:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_child_main,
+            args=(theirs, place * self._seats, self._seats, *self._setup),
+            name=f"crawl-worker-{place + 1}",
+            daemon=True,
+        )
+        with _no_main_module():
+            process.start()
+        theirs.close()
+        child = self._children[place] = _Child(place, process, ours)
+        return child
+
+    def _listen(self, child: _Child) -> None:
+        try:
+            message = child.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(child)
+            return
+        match message:
+            case ("ready",):
+                child.is_ready = True
+                self._deaths_at_start = 0
+            case ("log", name, level, text):
+                logging.getLogger(name).log(level, "%s", text)
+            case ("print", text):
+                sys.stdout.write(text)
+            case ("value", number, value):
+                child.tasks.pop(number).future.set_result(value)
+            case ("error", number, error):
+                child.tasks.pop(number).future.set_exception(error)
+
+    def _bury(self, child: _Child) -> None:
+        """Replace a dead child, fail the task that killed it twice, put the others to the test."""
+        child.process.join(_SECONDS_TO_END)
+        child.pipe.close()
+        cause = _cause_of_death(child.process.exitcode)
+        self.deaths += 1
+        if not child.is_ready:
+            self._deaths_at_start += 1
+        if self._deaths_at_start >= _MAX_DEATHS_AT_START:
+            del self._children[child.place]
+            self._backlog.extend([*child.tasks.values(), *child.suspects])
+            self._break(f"worker processes die as they start ({cause})")
+            return
+        suspects: list[_Task] = []
+        for task in child.tasks.values():
+            if task.was_alone and child.is_ready:
+                message = f"the worker process died on this page, twice ({cause})"
+                task.future.set_exception(WorkerDiedError(message))
+            else:
+                suspects.append(task)
+        log.warning(
+            "worker process %d died (%s); replaced it, %d pages are tried again, alone",
+            child.place + 1,
+            cause,
+            len(suspects),
+        )
+        self._start(child.place).suspects.extend([*suspects, *child.suspects])
+
+    def _break(self, why: str) -> None:
+        """Nothing more can be done: fail all that is left, so that nobody waits for ever."""
+        self._is_shut_down = True
+        while not self._commands.empty():
+            command = self._commands.get()
+            if command is not None:
+                self._backlog.append(command)
+        left = [*self._backlog]
+        for child in self._children.values():
+            left += [*child.tasks.values(), *child.suspects]
+            child.tasks.clear()
+            child.suspects.clear()
+        self._backlog.clear()
+        for task in left:
+            if not task.future.done() and not task.future.cancel():
+                task.future.set_exception(BrokenExecutor(why))
+
+    def _end_children(self) -> None:
+        for child in self._children.values():
+            child.pipe.close()
+            if self._is_given_up:
+                child.process.kill()
+        for child in self._children.values():
+            child.process.join(_SECONDS_TO_END)
+            if child.process.exitcode is None:
+                child.process.kill()
+                child.process.join()
+            child.process.close()
+
+
+_main_lock = threading.Lock()
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep multiprocessing from running the user's script again in each child.
+
+    It would do so to find functions defined there; ours travel by their own names. Without this, a
+    script that calls `crawler.run` outside `if __name__ == "__main__"` would start itself for ever.
+    """
+    with _main_lock:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+def _cause_of_death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        try:
+            return f"killed by {signal.Signals(-exitcode).name}"
+        except ValueError:
+            return f"killed by signal {-exitcode}"
+    return f"exit code {exitcode}"
+
+
+# What follows runs in the child.
+
+
+class _PrintInParent(io.TextIOBase):
+    """Stands for stdout: what spiders print is printed where the crawl was started."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._send("print", text)
+        return len(text)
+
+
+class _LogToParent(logging.Handler):
+    """Sends log records to the parent, whose handlers know where they go."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._send("log", record.name, record.levelno, self.format(record))
+
+
+def _child_main(
+    pipe: Connection,
+    first_seat: int,
+    seats: int,
+    initializer: Callable[..., None],
+    initargs: tuple[Any, ...],
+) -> None:
+    # Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sending = threading.Lock()
+
+    def send(*message: object) -> None:
+        with sending:
+            pipe.send(message)
+
+    sys.stdout = _PrintInParent(send)
+    logging.getLogger().addHandler(_LogToParent(send))
+    tasks: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+
+    def work(seat: int) -> None:
+        try:
+            initializer(seat, *initargs)
+        except BaseException:  # noqa: BLE001  (the parent sees this process die, and why)
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        if seat == first_seat:
+            send("ready")
+        while True:
+            number, (fn, args, kwargs) = tasks.get()
+            try:
+                value = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  (a task's error must not end its seat)
+                answer: tuple[object, ...] = ("error", number, error)
+            else:
+                answer = ("value", number, value)
+            try:
+                send(*answer)
+            except OSError:
+                os._exit(1)  # the parent is gone
+            except Exception as error:  # noqa: BLE001  (an answer that can't travel is an error)
+                send("error", number, RuntimeError(f"the answer can't travel: {error!r}"))
+
+    for seat in range(first_seat, first_seat + seats):
+        threading.Thread(target=work, args=(seat,), name=f"seat-{seat}", daemon=True).start()
+    while True:
+        try:
+            tasks.put(pipe.recv())
+        except (EOFError, OSError):
+            # The parent is done with us, or dead. Threads may be at work: don't wait for them.
+            sys.stderr.flush()
+            os._exit(0)

@@ -1,0 +1,36 @@
+"""One HTTP exchange: a Request goes out, what came back comes in; redirects are not followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from crawler.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What one exchange gave. `body` is decompressed."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+
+
+class Fetcher(Protocol):
+    """Does one exchange. Not shared between threads."""
+
+    def fetch(self, request: Request) -> Exchange:
+        """Raises FetchError with the classified Failure when the exchange itself failed."""
+        ...
+
+    def close(self) -> None:
+        """Closes its connections."""
+        ...
+
+
+def make_fetcher(*, timeout: float, max_body: int, user_agent: str) -> Fetcher:
+    """The fetcher of one worker seat."""
+    from crawler.fetchers.requests import RequestsFetcher
+
+    return RequestsFetcher(timeout=timeout, max_body=max_body, user_agent=user_agent)

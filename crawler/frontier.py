@@ -1,0 +1,78 @@
+"""The requests not done yet: ready ones by host and rank, waiting ones by due time."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from crawler.politeness import Politeness
+from crawler.request import Request
+from crawler.url import host
+
+
+@dataclass(order=True, slots=True)
+class Entry:
+    """A request in the frontier or in flight. Its rank never changes, whatever happens to it."""
+
+    rank: int
+    request: Request = field(compare=False)
+    attempts: int = field(default=0, compare=False)
+    """Attempts made, the one in flight included; a redirect begins none."""
+
+    @property
+    def host(self) -> str:
+        """What politeness goes by."""
+        return host(self.request.url)
+
+
+class Frontier:
+    """Hands out the lowest rank whose host may be asked and whose time has come."""
+
+    def __init__(self, politeness: Politeness) -> None:
+        self._politeness = politeness
+        self._by_host: dict[str, list[Entry]] = {}
+        self._waiting: list[tuple[float, Entry]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting) + sum(map(len, self._by_host.values()))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their own due time."""
+        return len(self._waiting)
+
+    def add(self, entry: Entry, due: float = 0.0) -> None:
+        """Put in a new request, or one that must be tried again at `due`."""
+        if due:
+            heapq.heappush(self._waiting, (due, entry))
+        else:
+            heapq.heappush(self._by_host.setdefault(entry.host, []), entry)
+
+    def take(self, now: float, max_rank: float) -> Entry | None:
+        """The lowest rank that may go now and is at most `max_rank`, or None."""
+        while self._waiting and self._waiting[0][0] <= now:
+            self.add(heapq.heappop(self._waiting)[1])
+        best = min(
+            (
+                queue[0]
+                for host, queue in self._by_host.items()
+                if queue[0].rank <= max_rank and self._politeness.ready_at(host) <= now
+            ),
+            default=None,
+        )
+        if best is not None:
+            queue = self._by_host[best.host]
+            heapq.heappop(queue)
+            if not queue:
+                del self._by_host[best.host]
+        return best
+
+    def next_due(self, max_rank: float) -> float | None:
+        """When the earliest request of at most that rank may go, or None if there is none."""
+        times = [
+            self._politeness.ready_at(host)
+            for host, queue in self._by_host.items()
+            if queue[0].rank <= max_rank
+        ]
+        times += [due for due, entry in self._waiting if entry.rank <= max_rank]
+        return min(times, default=None)

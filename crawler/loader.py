@@ -1,0 +1,284 @@
+"""A spider's name -> the spider. Workers load by the same references as the command line.
+
+A reference is `package.module:function` or `/path/to/file.py:function`; both cross to other
+processes as text. A function that only lives in this process (defined in a notebook, or inside
+another function) gets a `local:N` reference, which only threads and the sequential mode can follow.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import itertools
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from crawler.errors import SpiderImportError, SpiderNotFoundError
+from crawler.spider import Spider, is_marked, options_of
+
+SPIDERS_FOLDER = "spiders"
+
+_FILE_PREFIX = "crawled_"
+
+_functions: dict[str, Callable[..., Any]] = {}
+"""What this process loaded or was given, by reference; other processes load for themselves."""
+_local_numbers = itertools.count(1)
+_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
+_import_lock = threading.RLock()
+
+
+def load_spider(target: str | Callable[..., Any], folder: Path | None = None) -> Spider:
+    """The spider a user named: NAME, file.py[:function], package.module:function, or a function.
+
+    NAME is looked up as NAME.py in `folder` (default: `spiders` in the working directory).
+    Raises SpiderNotFoundError or SpiderImportError.
+    """
+    if callable(target):
+        return _from_function(target)
+    where, _, function_name = target.partition(":")
+    if where.endswith(".py") or "/" in where:
+        return _from_file(Path(where), function_name or None)
+    if function_name or "." in where:
+        return _from_module(where, function_name or None)
+    folder = Path(SPIDERS_FOLDER) if folder is None else folder
+    file = folder / f"{where}.py"
+    if not file.is_file():
+        raise SpiderNotFoundError(_not_found(where, folder))
+    return _from_file(file, None, name=where)
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function behind a reference; what a worker does."""
+    if reference in _functions:
+        return _functions[reference]
+    where, _, name = reference.rpartition(":")
+    if where == "local":
+        raise SpiderNotFoundError(
+            "a function defined in a notebook or inside another function can't be loaded by "
+            "another process: put it in a file, or use mode='threads'"
+        )
+    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    return _attribute(module, name)
+
+
+def _from_function(function: Callable[..., Any]) -> Spider:
+    options = options_of(function)
+    reference = _reference_of(function) or f"local:{next(_local_numbers)}"
+    file = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
+    name = options.name or getattr(function, "__name__", type(function).__name__).strip("<>")
+    return _spider(name, reference, function, Path(file) if file else None)
+
+
+def _reference_of(function: Callable[..., Any]) -> str | None:
+    """How another process finds the function, or None if it can't."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    name = getattr(function, "__name__", "")
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or getattr(module, name, None) is not function:
+        return None
+    is_script = module.__name__ == "__main__" or module.__name__.startswith(_FILE_PREFIX)
+    return f"{Path(file).resolve()}:{name}" if is_script else f"{module.__name__}:{name}"
+
+
+def _spider(name: str, reference: str, function: Callable[..., Any], file: Path | None) -> Spider:
+    _functions[reference] = function
+    return Spider(name, reference, function, options_of(function), file)
+
+
+def _from_file(path: Path, function_name: str | None, name: str | None = None) -> Spider:
+    if not path.is_file():
+        raise SpiderNotFoundError(f"there is no file {path}")
+    path = path.resolve()
+    module = _import_file(path)
+    function_name = function_name or _pick(module, path.stem, str(path))
+    function = _attribute(module, function_name)
+    found_name = options_of(function).name or name or function_name
+    return _spider(found_name, f"{path}:{function_name}", function, path)
+
+
+def _from_module(module_name: str, function_name: str | None) -> Spider:
+    module = _import_module(module_name)
+    function_name = function_name or _pick(module, module_name.rpartition(".")[2], module_name)
+    function = _attribute(module, function_name)
+    file = getattr(module, "__file__", None)
+    name = options_of(function).name or function_name.rpartition(".")[2]
+    return _spider(name, f"{module_name}:{function_name}", function, Path(file) if file else None)
+
+
+def _pick(module: ModuleType, stem: str, where: str) -> str:
+    """The spider a module means when no function is named: its only marked one, or its namesake."""
+    marked = [
+        name
+        for name, value in vars(module).items()
+        if is_marked(value) and value.__module__ == module.__name__
+    ]
+    if stem in marked or (not marked and callable(getattr(module, stem, None))):
+        return stem
+    if len(marked) == 1:
+        return marked[0]
+    if marked:
+        choice = " or ".join(f"{where}:{name}" for name in marked)
+        raise SpiderNotFoundError(f"{where} holds several spiders; say which: {choice}")
+    raise SpiderNotFoundError(
+        f"{where} holds no function marked with @spider and none called {stem}; "
+        f"name a function: {where}:FUNCTION"
+    )
+
+
+def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
+    value: Any = module
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    if value is None:
+        functions = [
+            n
+            for n, v in vars(module).items()
+            if inspect.isfunction(v) and v.__module__ == module.__name__
+        ]
+        near = difflib.get_close_matches(name, functions, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {_listing(functions)}"
+        raise SpiderNotFoundError(f"{module.__name__} has no function {name}{hint}")
+    if not callable(value):
+        raise SpiderNotFoundError(
+            f"{module.__name__}:{name} is a {type(value).__name__}, not a function; "
+            "a spider is a function that takes a Response (or a URL)"
+        )
+    function: Callable[..., Any] = value
+    return function
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(sorted(names)) if names else "no functions at all"
+
+
+def _import_module(name: str) -> ModuleType:
+    """Import by name; the working directory counts, as it does for `python -m`."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise SpiderNotFoundError(
+            f"{name!r} names no module; write package.module:function, or path/to/file.py"
+        )
+    with _import_lock:
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+                raise SpiderNotFoundError(
+                    f"there is no module {error.name}; looked in the working directory "
+                    f"{Path.cwd()} and the installed packages"
+                ) from None
+            raise _import_error(name) from error
+        except (Exception, SystemExit) as error:
+            raise _import_error(name) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file; its folder, or the folder above its package, counts for its own imports.
+
+    A file that changed since is loaded anew, so a notebook runs what is on disk.
+    """
+    with _import_lock:
+        stat = path.stat() if path.is_file() else None
+        state = (stat.st_mtime_ns, stat.st_size) if stat is not None else (0, 0)
+        if path in _modules and _modules[path][0] == state:
+            return _modules[path][1]
+        root, name = _module_name(path)
+        if str(root) not in sys.path:
+            sys.path.insert(0, str(root))
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise SpiderNotFoundError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        previous = sys.modules.get(name)
+        sys.modules[name] = module  # as import does: dataclasses and pickling look there
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            if previous is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = previous
+            raise _import_error(str(path)) from error
+        _modules[path] = (state, module)
+        return module
+
+
+def _module_name(path: Path) -> tuple[Path, str]:
+    """(folder for sys.path, dotted name): packages around the file are part of its name."""
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if len(parts) == 1:
+        # A lone file must not hide an installed module of the same name.
+        parts = [f"{_FILE_PREFIX}{path.stem}"]
+    return folder, ".".join(parts)
+
+
+def _import_error(where: str) -> SpiderImportError:
+    # The frames before the user's own file are ours and the import system's.
+    lines = traceback.format_exc()
+    return SpiderImportError(f"{where} failed to import:\n{lines.rstrip()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A spider as `crawl list` shows it."""
+
+    name: str
+    summary: str
+    file: Path
+
+
+def list_spiders(folder: Path | None = None) -> Iterator[Listed]:
+    """The spiders in a folder, by name, read from the source text: nothing is imported."""
+    folder = Path(SPIDERS_FOLDER) if folder is None else folder
+    for file in sorted(folder.glob("*.py")):
+        if file.name.startswith("_"):
+            continue
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError) as error:
+            yield Listed(file.stem, f"(can't be read: {error})", file)
+            continue
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        marked = [node for node in functions if any(map(_is_spider_decorator, node.decorator_list))]
+        namesake = [node for node in functions if node.name == file.stem]
+        for node in marked or namesake:
+            alone = node.name == file.stem or len(marked) == 1
+            doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+            name = file.stem if alone else f"{file}:{node.name}"
+            yield Listed(name, doc.partition("\n")[0], file)
+
+
+def _is_spider_decorator(node: ast.expr) -> bool:
+    call = node.func if isinstance(node, ast.Call) else node
+    name = call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "")
+    return name == "spider"
+
+
+def _not_found(name: str, folder: Path) -> str:
+    place = folder.absolute()
+    if not folder.is_dir():
+        return (
+            f"there is no spider {name!r}: there is no folder {place}. "
+            f"Run from the folder that holds {folder}/, or name a file: crawl run path/to/file.py"
+        )
+    names = sorted(file.stem for file in folder.glob("*.py") if not file.name.startswith("_"))
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = f"there: {', '.join(names)}" if names else "it holds no spiders"
+    return f"there is no spider {name!r}: looked for {name}.py in {place}; {hint}"

@@ -1,0 +1,71 @@
+"""How a finished file takes the place of an old one: whole or not at all.
+
+Write beside it, fsync, rename, fsync the folder: at every instant the name shows the old file or
+the new one, also after a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream to write the new content of `path` to; it appears when the block ends well.
+
+    A link is followed, and a device or pipe is written to directly: there is nothing to replace.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")  # 255 bytes at most
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def publish(part: Path, target: Path) -> None:
+    """Replace `target` by a copy of `part`."""
+    with part.open("rb") as source, replacing(target) as stream:
+        shutil.copyfileobj(source, stream, 1024 * 1024)
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder if need be, and raise OSError if `path` could not be written there."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.open("wb").close()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.lstat()  # raises when the name is too long
+    probe = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    probe.open("xb").close()
+    probe.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,218 @@
+"""What came back: a page as the spider sees it. Lives only on the worker.
+
+Everything is made when it is first asked for, so a spider pays only for what it uses. bs4, lxml and
+parsel are imported here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+from crawler.request import Request
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
+    from parsel import Selector, SelectorList
+
+_MAX_DEPTH = 512  # as in Chromium and WebKit
+
+
+class Headers(Mapping[str, str]):
+    """Response headers: names in any case; repeated ones joined by ", " (RFC 9110, 5.3)."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields: dict[str, tuple[str, str]] = {}
+        for name, value in pairs:
+            key = name.lower()
+            if key in self._fields:
+                name, earlier = self._fields[key]
+                value = f"{earlier}, {value}"
+            self._fields[key] = (name, value)
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower()][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._fields.values())
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Headers({dict(self)!r})"
+
+
+class Response:
+    """A fetched page.
+
+    `css` and `xpath` return parsel's SelectorList (`.get()`, `.getall()`, `.re_first()`); `soup` is
+    a BeautifulSoup, thirty times as costly, for those who prefer it. Made by hand in a test:
+    `Response("https://example.org/", "<h1>Hello</h1>")`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        body: bytes | str = b"",
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        request: Request | None = None,
+    ) -> None:
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if isinstance(body, str):
+            self._decoded = ("utf-8", body)  # whatever a header or meta element in it says
+            body = body.encode()
+            pairs = pairs or [("Content-Type", "text/html; charset=utf-8")]
+        self.url = url
+        self.body = body
+        self.status = status
+        self.headers = Headers(pairs)
+        self.request = request if request is not None else Request(url)
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the request carried along; pagination puts `page` there."""
+        return self.request.meta
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """The URLs that redirected here, oldest first."""
+        return self.request.history
+
+    @cached_property
+    def _decoded(self) -> tuple[str, str]:
+        return _decode(self.headers.get("Content-Type"), self.body)
+
+    @property
+    def encoding(self) -> str:
+        """The charset in use: from the BOM, the header, a meta element, or else guessed."""
+        return self._decoded[0]
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are wrong in its charset become U+FFFD, never an error."""
+        return self._decoded[1]
+
+    @cached_property
+    def selector(self) -> Selector:
+        """The parsed page."""
+        from parsel import Selector
+
+        selector = Selector(text=self.text, type="html", base_url=self.url)
+        error = selector.root.getroottree().parser.error_log.last_error
+        if error is not None and error.type_name == "ERR_RESOURCE_LIMIT":
+            # libxml2 stops at 2048 elements inside each other and drops the rest of the page.
+            return Selector(root=_parse_flat(self.text), type="html", base_url=self.url)
+        return selector
+
+    def css(self, query: str) -> SelectorList[Selector]:
+        """All matches of a CSS selector; `::text` and `::attr(name)` take text and attributes."""
+        # lxml puts what follows a first </html> beside the root; css() from the root misses that.
+        return self.selector.xpath("/*").css(query)
+
+    def xpath(self, query: str, **variables: Any) -> SelectorList[Selector]:
+        """All matches of an XPath expression; `$name` in it takes the keyword `name`."""
+        return self.selector.xpath(query, **variables)
+
+    @cached_property
+    def soup(self) -> BeautifulSoup:
+        """The page as BeautifulSoup, parsed by lxml."""
+        from bs4 import BeautifulSoup
+
+        return BeautifulSoup(self.text, "lxml")
+
+    def json(self) -> Any:
+        """The body parsed as JSON; raises ValueError when it is none."""
+        return jsonlib.loads(self.body)
+
+    @cached_property
+    def _base_url(self) -> str:
+        base = self.xpath("(//base/@href)[1]").get("").strip()
+        try:
+            return urljoin(self.url, base)
+        except ValueError:  # <base href="http://[bad">: as if it were not there
+            return self.url
+
+    def urljoin(self, href: str) -> str:
+        """`href` as an absolute URL, as a browser on this page would read it (`<base>` counts).
+
+        One that is no URL ("http://[bad") comes back as it is: a broken link must not cost a page.
+        """
+        href = href.strip()
+        try:
+            return urljoin(self._base_url, href)
+        except ValueError:
+            return href
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.url} ({len(self.body)} bytes)>"
+
+
+def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:
+    """(charset, text) by the rules browsers follow, as w3lib implements them."""
+    from w3lib.encoding import html_to_unicode
+
+    try:
+        charset, text = html_to_unicode(content_type, body, auto_detect_fun=_guess_charset)
+        text.encode()
+    except (LookupError, UnicodeError):
+        # The declared charset is a Python codec that makes no text (zlib_codec, hex, idna ...), or
+        # one that makes half surrogates, which nothing can print or parse (unicode_escape).
+        return "utf-8", body.decode(errors="replace")
+    return charset, text
+
+
+def _guess_charset(body: bytes) -> str:
+    """For pages that declare nothing: UTF-8 when it fits, else what a detector says."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        import charset_normalizer
+
+        best = charset_normalizer.from_bytes(body[:65_536]).best()
+        return best.encoding if best is not None else "cp1252"
+    return "utf-8"
+
+
+def _parse_flat(text: str) -> Any:
+    """The page's tree cut to `_MAX_DEPTH`: an element that is deeper becomes a neighbour."""
+    from lxml import etree  # type: ignore[import-untyped]
+
+    parser = etree.HTMLParser(target=_FlatTree(etree.TreeBuilder()), encoding="utf-8")
+    return etree.fromstring(text.encode(), parser)
+
+
+class _FlatTree:
+    """What the parser tells of a page (lxml's target interface), built into a tree."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+        self._builder.start("html", {})
+        self._depth = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "html":  # ours is open, also for what follows a first </html>
+            return
+        self._depth += 1
+        self._builder.start(tag, attributes)
+        if self._depth > _MAX_DEPTH:
+            self._builder.end(tag)
+
+    def end(self, tag: str) -> None:
+        if tag == "html":
+            return
+        if self._depth <= _MAX_DEPTH:
+            self._builder.end(tag)
+        self._depth -= 1
+
+    def data(self, text: str) -> None:
+        self._builder.data(text)
+
+    def close(self) -> Any:
+        self._builder.end("html")
+        return self._builder.close()

@@ -1,0 +1,113 @@
+"""What one request led to: items, a redirect or a failure; plain data that travels back.
+
+A failure is a value of the same shape as a success: nobody has to catch anything to see it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from crawler.errors import ItemError
+
+Item = dict[str, Any]
+"""One dict of plain JSON values, as the spider returned it."""
+
+MAX_DEPTH = 200
+"""Levels of lists and dicts in an item; far more is what JSON libraries give up on."""
+_MAX_BITS = 14_000
+"""Of a whole number: Python refuses to write and read more than 4,300 digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as data.
+
+    `kind` is one of: `status` (any answer but 2xx), `timeout`, `connection`, `dns`, `tls`,
+    `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `spider` (the
+    spider raised), `item` (it returned what JSON can't hold), `pipeline` (a step raised) and
+    `worker` (the process that worked on it died).
+    """
+
+    kind: str
+    message: str
+    status: int | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+    """Seconds the server asked to wait (RFC 9110, 10.2.3)."""
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one request on a worker: exactly one of items, `redirect` and `failure`."""
+
+    items: list[Item] = field(default_factory=list)
+    redirect: str | None = None
+    """The Location of a 3xx answer as the server sent it, not yet judged."""
+    failure: Failure | None = None
+    status: int | None = None
+    body_bytes: int = 0
+    fetch_seconds: float = 0.0
+    spider_seconds: float = 0.0
+
+
+def plain(value: object, where: str = "item", depth: int = 0) -> Any:
+    """`value` as plain JSON values, so that every mode and every format sees the same.
+
+    Subclasses of str, int, float and dict become the plain type (a string taken from a soup would
+    otherwise drag its whole page along), tuples become lists, and half surrogates, which UTF-8
+    can't hold, become U+FFFD. Raises ItemError naming the place and the type of anything else.
+    """
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _plain_text(value)
+    if isinstance(value, int):
+        if value.bit_length() > _MAX_BITS:
+            raise ItemError(f"{where} is a number of over 4,000 digits; convert it to text")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ItemError(f"{where} is {value!r}, which JSON can't hold; use None")
+        return float(value)
+    if depth >= MAX_DEPTH:
+        raise ItemError(f"{where[:60]}... goes over {MAX_DEPTH} levels deep, or contains itself")
+    if isinstance(value, dict):
+        return {
+            _plain_key(key, where): plain(v, f"{where}[{key!r}]", depth + 1)
+            for key, v in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [plain(v, f"{where}[{index}]", depth + 1) for index, v in enumerate(value)]
+    raise ItemError(f"{where} is a {_type_name(value)}, which JSON can't hold; {_advice(value)}")
+
+
+def _plain_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return str.__str__(text)  # str(text) would call what a subclass made of it
+
+
+def _plain_key(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise ItemError(f"{where} has the key {key!r} of type {_type_name(key)}; keys are strings")
+    return _plain_text(key)
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _advice(value: object) -> str:
+    if isinstance(value, (bytes, bytearray)):
+        return "decode it to text first"
+    if isinstance(value, (set, frozenset)):
+        return "sort it into a list"
+    if hasattr(value, "isoformat"):
+        return "use its .isoformat()"
+    return "convert it to text, a number, a list or a dict"

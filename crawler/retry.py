@@ -1,0 +1,72 @@
+"""Whether and when to try again. The rules are tenacity's strategies, so users bring their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from crawler.errors import FetchError
+from crawler.result import Failure
+
+if TYPE_CHECKING:
+    from tenacity.retry import RetryBaseT
+    from tenacity.stop import StopBaseT
+    from tenacity.wait import WaitBaseT
+
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_RETRY_AFTER = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """`stop`, `wait` and `retry` as tenacity has them; what is left out has the default.
+
+    They see a tenacity `RetryCallState` whose exception is a FetchError with the Failure. Defaults:
+    stop after the setting `retries`; wait at random up to 0.5, 1, 2 ... 30 s (full jitter); try
+    again if the failure is of a passing kind. A `Retry-After` of the server wins over `wait`.
+    """
+
+    stop: StopBaseT | None = None
+    wait: WaitBaseT | None = None
+    retry: RetryBaseT | None = None
+
+    def wait_before(self, failure: Failure, *, attempts: int, retries: int) -> float | None:
+        """Seconds until the next attempt after `attempts` of them, or None to give up."""
+        import tenacity  # 40 ms, so only once something failed
+
+        state = _call_state(failure, attempts)
+        stop = self.stop or tenacity.stop_after_attempt(retries + 1)
+        if not (self.retry(state) if self.retry is not None else failure.retryable) or stop(state):
+            return None
+        if failure.retry_after is not None:
+            return min(failure.retry_after, MAX_RETRY_AFTER)
+        wait = self.wait or tenacity.wait_random_exponential(multiplier=0.5, max=30)
+        return float(wait(state))
+
+
+def _call_state(failure: Failure, attempts: int) -> Any:
+    import tenacity
+
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = attempts
+    error = FetchError(failure)
+    state.set_exception((FetchError, error, None))
+    return state
+
+
+def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds a `Retry-After` asks for (RFC 9110, 10.2.3: a number or a date), or None."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

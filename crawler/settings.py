@@ -1,0 +1,190 @@
+"""Settings: their names, types, defaults, and which of several sources wins.
+
+Weakest first: defaults, `crawl.toml`, the spider, `CRAWL_*` in the environment, flags. A bad value
+is an error that names where it came from.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crawler.errors import SettingError, UsageError
+from crawler.pages import Pages, parse_pages
+from crawler.version import __version__
+
+if TYPE_CHECKING:
+    from crawler.retry import RetryPolicy
+
+MODES = ("sequential", "threads", "processes")
+USER_AGENT = f"crawl-in-order/{__version__}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a crawl is run. Times are seconds, sizes bytes."""
+
+    mode: str = "threads"
+    """`sequential`, `threads`, `processes`, or `package.module:Executor`."""
+    workers: int | None = None
+    """Threads or processes; by default as many threads as `concurrency`, or one process a core."""
+    concurrency: int = 8
+    """Requests in flight at most, over all workers."""
+    pages: Pages | None = None
+    delay: float = 0.0
+    """Between two requests to the same host, from start to start; from the end of one to the start
+    of the next when only one is in flight at a time."""
+    timeout: float = 30.0
+    """For connecting, for each wait for data, and for the whole body."""
+    retries: int = 2
+    """How often a request that failed for a passing reason is tried again."""
+    retry: RetryPolicy | None = None
+    """When and how long to wait, as tenacity objects; `retries` stops it unless it has its own."""
+    max_failed: int = 0
+    """The exit code is 3 when more pages than this failed."""
+    min_items: int = 0
+    """With fewer items nothing is published and the exit code is 4."""
+    max_body: int = 32 * 1024 * 1024
+    """Bytes of one page after decompression."""
+    window: int = 1_000
+    """Results held at most until those before them are there."""
+    window_bytes: int = 64 * 1024 * 1024
+    """The same in bytes of page they came from."""
+    user_agent: str = USER_AGENT
+    keep_runs: int = 10
+    """Run folders of a name that are kept."""
+
+    def as_json(self) -> dict[str, object]:
+        """Name and value of each, for people to read."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = (str, int, float, type(None))
+        return {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
+
+    @property
+    def slots(self) -> int:
+        """Requests in flight at most, in this mode."""
+        if self.mode == "sequential":
+            return 1
+        if self.mode == "threads" and self.workers is not None:
+            return self.workers
+        return max(self.concurrency, self.workers or 1)
+
+
+def _number(kind: type[int] | type[float], low: float, unit: str) -> Callable[[object], Any]:
+    def parse(value: object) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"{value!r} is no number of {unit}")  # noqa: TRY004
+        try:
+            number = kind(value)
+            is_exact = number == float(value)
+        except (ValueError, OverflowError):
+            is_exact = False
+        if not is_exact or not math.isfinite(number):
+            raise ValueError(f"{value!r} is no {_kinds[kind]} of {unit}")
+        if number < low:
+            raise ValueError(f"{value} {unit} is too few; the least is {low:g}")
+        return number
+
+    return parse
+
+
+_kinds: dict[type, str] = {int: "whole number", float: "number"}
+
+
+def _mode(value: object) -> str:
+    if isinstance(value, str) and (value in MODES or ":" in value):
+        return value
+    choice = ", ".join(MODES)
+    raise ValueError(f"unknown mode {value!r}; choose {choice}, or package.module:Executor")
+
+
+def _pages(value: object) -> Pages:
+    if isinstance(value, Pages):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError(f"{value!r} names no pages")  # noqa: TRY004
+    return parse_pages(value)
+
+
+def _header_text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not value.strip():
+        raise ValueError(f"{value!r} is no line of text")
+    if not value.isascii():
+        raise ValueError(f"{value!r} has characters that a header can't hold; use ASCII")
+    return value.strip()
+
+
+def _retry(value: object) -> object:
+    if not callable(getattr(value, "wait_before", None)):
+        raise ValueError(f"{value!r} is no RetryPolicy")  # noqa: TRY004
+    return value
+
+
+_PARSERS: dict[str, Callable[[object], Any]] = {
+    "mode": _mode,
+    "workers": _number(int, 1, "workers"),
+    "concurrency": _number(int, 1, "requests"),
+    "pages": _pages,
+    "delay": _number(float, 0, "seconds"),
+    "timeout": _number(float, 0.001, "seconds"),
+    "retries": _number(int, 0, "retries"),
+    "retry": _retry,
+    "max_failed": _number(int, 0, "pages"),
+    "min_items": _number(int, 0, "items"),
+    "max_body": _number(int, 1, "bytes"),
+    "window": _number(int, 1, "results"),
+    "window_bytes": _number(int, 1, "bytes"),
+    "user_agent": _header_text,
+    "keep_runs": _number(int, 1, "runs"),
+}
+
+Layer = tuple[str, Mapping[str, object]]
+"""Where settings come from, in words for the error, and what they are."""
+
+
+def resolve(layers: Iterable[Layer]) -> Settings:
+    """Settings from several sources, the last one that names a setting wins.
+
+    Values may be of the right type or text. Raises SettingError for a bad value or unknown name.
+    """
+    values: dict[str, Any] = {}
+    for origin, layer in layers:
+        for name, value in layer.items():
+            if name not in _PARSERS:
+                raise SettingError(
+                    name, f"no such setting; there are {', '.join(_PARSERS)}", origin
+                )
+            try:
+                values[name] = _PARSERS[name](value)
+            except ValueError as error:
+                raise SettingError(name, str(error), origin) from None
+    return Settings(**values)
+
+
+def from_file(path: Path) -> Layer:
+    """The layer of a `crawl.toml`; empty when there is none."""
+    origin = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return origin, {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from None
+    try:
+        return origin, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is no valid TOML: {error}") from None
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Layer:
+    """The layer of `CRAWL_TIMEOUT=10` and the like; variables of other names are left alone."""
+    environ = os.environ if environ is None else environ
+    named = {f"CRAWL_{field.name.upper()}": field.name for field in fields(Settings)}
+    return "the environment (CRAWL_...)", {
+        named[variable]: value for variable, value in environ.items() if variable in named
+    }

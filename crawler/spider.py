@@ -1,0 +1,100 @@
+"""A spider: the user's plain function, with where it starts and how it wants to be run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from crawler.request import Request
+from crawler.result import Item
+
+F = TypeVar("F", bound=Callable[..., Any])
+Start = Iterable[str | Request] | Callable[..., Iterable[str | Request]]
+Step = Callable[[Item], Item | None]
+
+_MARK = "__crawl_spider__"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `@spider` was given."""
+
+    name: str | None = None
+    url: str | None = None
+    start: Start | None = None
+    practice_site: str | None = None
+    steps: Sequence[Step] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def spider(
+    url: str | None = None,
+    *,
+    name: str | None = None,
+    start: Start | None = None,
+    practice_site: str | None = None,
+    steps: Sequence[Step] = (),
+    **settings: Any,
+) -> Callable[[F], F]:
+    """Mark a function as a spider; the function itself stays as it is.
+
+    The function takes a Response and returns a dict, a list of dicts, None, or yields dicts.
+
+    `url` is where it starts: a URL, or a template with `{page}` ("https://site/page/{page}/") for
+    `--pages`; names of the function's own keyword arguments may stand in it too. `start` gives the
+    start requests instead: a list of URLs or Requests, or a function that returns one.
+    `practice_site` says why the real site can't be crawled; the bundled practice site is crawled in
+    its place. `steps` are callables `item -> item | None`, applied in order as results are
+    committed. All else is a setting (`pages=`, `mode=`, `delay=`, ...), which the command line
+    overrides.
+    """
+    if callable(url):
+        raise TypeError("write @spider() with brackets: @spider(url='https://...')")
+    options = Options(name, url, start, practice_site, tuple(steps), settings)
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, options)
+        return function
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Spider:
+    """A spider as the loader found it."""
+
+    name: str
+    reference: str
+    """How a worker finds the function again: `package.module:function` or `/file.py:function`."""
+    function: Callable[..., Any]
+    options: Options
+    file: Path | None = None
+
+
+def is_marked(function: object) -> bool:
+    """Whether `@spider` was put on the function."""
+    return isinstance(getattr(function, _MARK, None), Options)
+
+
+def options_of(function: object) -> Options:
+    """What `@spider` was given, or the defaults for a bare function."""
+    options = getattr(function, _MARK, None)
+    return options if isinstance(options, Options) else Options()
+
+
+def takes_response(function: Callable[..., Any]) -> bool:
+    """Whether the function wants the fetched page; a bare one gets the URL and fetches by itself.
+
+    It does if it is marked, or if its first parameter is called `response` or annotated so.
+    """
+    if is_marked(function):
+        return True
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    if first is None:
+        return False
+    annotation = first.annotation
+    type_name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return first.name == "response" or type_name.rpartition(".")[2].strip("'\"") == "Response"

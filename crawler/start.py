@@ -1,0 +1,110 @@
+"""Where a crawl begins: the start requests of a spider, or of `--urls`, in order."""
+
+from __future__ import annotations
+
+import inspect
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from crawler.errors import UsageError
+from crawler.pages import Pages, count_expanded, expand, paginate
+from crawler.request import Request
+from crawler.spider import Spider
+from crawler.url import move
+
+Start = tuple[Iterator[Request], int | None]
+"""The requests, made as they are taken, and how many there are, or None when only the end tells."""
+
+
+def start_requests(
+    spider: Spider,
+    *,
+    pages: Pages | None,
+    urls: Iterable[str | Request] | None,
+    arguments: Mapping[str, Any],
+    site: Callable[[], str] | None = None,
+) -> Start:
+    """The start of a crawl. `site` says, once it is needed, where else the requests shall go.
+
+    Raises UsageError when there is no start, or `pages` doesn't fit it.
+    """
+    if urls is not None:
+        requests, total = _from_urls(urls)
+    elif spider.options.start is not None:
+        requests, total = _from_urls(_call_start(spider, spider.options.start, arguments))
+    elif spider.options.url is not None:
+        requests, total = _from_template(spider, spider.options.url, pages, arguments)
+    else:
+        raise UsageError(
+            f"the spider {spider.name} names no start: give --urls 'https://site/page/{{1..4}}/', "
+            "or mark it with @spider(url='https://site/page/{page}/')"
+        )
+    if site is not None:
+        requests = _moved(requests, site)
+    return requests, total
+
+
+def _moved(requests: Iterator[Request], site: Callable[[], str]) -> Iterator[Request]:
+    here = site()
+    for request in requests:
+        yield replace(request, url=move(request.url, here))
+
+
+def _from_urls(urls: Iterable[str | Request]) -> Start:
+    if isinstance(urls, Sequence):
+        total = sum(count_expanded(url) if isinstance(url, str) else 1 for url in urls)
+        if total == 0:
+            raise UsageError("there are no URLs to crawl")
+        return (request for url in urls for request in _expanded(url)), total
+    return (request for url in urls for request in _expanded(url)), None
+
+
+def _expanded(url: str | Request) -> Iterator[Request]:
+    if isinstance(url, Request):
+        yield url
+    else:
+        yield from map(Request, expand(url))
+
+
+def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> Iterable[Any]:
+    if callable(start):
+        wanted = inspect.signature(start).parameters
+        start = start(**{key: value for key, value in arguments.items() if key in wanted})
+    if isinstance(start, (str, Request)):
+        return [start]
+    if not isinstance(start, Iterable):
+        raise UsageError(
+            f"the start of the spider {spider.name} is a {type(start).__name__}; "
+            "it must be URLs or Requests, or a function that returns or yields them"
+        )
+    return start
+
+
+def _from_template(
+    spider: Spider, template: str, pages: Pages | None, arguments: Mapping[str, Any]
+) -> Start:
+    parameters = inspect.signature(spider.function).parameters.values()
+    known = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(arguments)
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise UsageError(f"the spider's url {template!r} is no template: {error}") from None
+    unknown = fields - {"page"} - set(known)
+    if unknown:
+        raise UsageError(
+            f"the spider's url {template!r} names {', '.join(sorted(unknown))}, "
+            "which is neither {page} nor an argument of its function with a value"
+        )
+    try:
+        url = template.format_map({**known, "page": 1})
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UsageError(f"the spider's url {template!r} can't be filled in: {error}") from None
+    if "page" not in fields:
+        if pages is not None:
+            raise UsageError(f"--pages has no meaning here: the url {template!r} has no {{page}}")
+        return iter([Request(url)]), 1
+    if pages is None:
+        raise UsageError(f"say which pages of {template}: --pages 4, 2-9, 1,3,5 or until-empty")
+    return paginate(template, pages, known), pages.count()

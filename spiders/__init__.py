@@ -1,0 +1,1 @@
+"""This repository's own spiders; `crawl run NAME` finds the function NAME in NAME.py here."""
