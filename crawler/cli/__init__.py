@@ -1,0 +1,43 @@
+"""The command `crawl`. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from crawler.cli.compare import compare
+from crawler.cli.demo import demo
+from crawler.cli.run import run
+from crawler.cli.spiders import list_command
+from crawler.cli.watch import watch
+from crawler.errors import CrawlError
+from crawler.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crawl-in-order")
+def crawl() -> None:
+    """Crawl with plain Python functions: out-of-order execution, in-order commit."""
+
+
+for command in (run, list_command, compare, watch, demo):
+    crawl.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit with one of the codes of docs/exit-codes.md."""
+    try:
+        crawl.main(prog_name="crawl", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except CrawlError as error:
+        from crawler.cli.console import complain
+
+        complain(error)
+        sys.exit(error.exit_code)

@@ -1,0 +1,118 @@
+"""`crawl compare`: the same crawl in every mode, timed, and the answers compared."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+import time
+from contextlib import AbstractContextManager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli.flags import flag_layers, read_urls
+
+if TYPE_CHECKING:
+    from crawler.run import Crawl
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to run the crawl."""
+
+    title: str
+    mode: str
+    workers: int
+
+    @property
+    def settings(self) -> dict[str, object]:
+        # As many requests in flight as workers, so that only the mode differs.
+        return {"mode": self.mode, "workers": self.workers, "concurrency": self.workers}
+
+
+_WAYS = [
+    _Way("sequential", "sequential", 1),
+    _Way("2 processes", "processes", 2),
+    _Way("4 processes", "processes", 4),
+    _Way("4 threads", "threads", 4),
+]
+
+
+@click.command()
+@click.argument("spider", metavar="SPIDER")
+@click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
+@click.option("--urls", multiple=True, metavar="FILE|URL", help="Start here; see crawl run.")
+@click.option("--site", metavar="URL", help="Another place for the spider's site.")
+@click.option("-a", "arguments", multiple=True, metavar="KEY=VALUE", help="A spider argument.")
+@click.option("--retries", metavar="N", help="Further attempts after passing failures (2).")
+@click.option("--latency", type=click.FloatRange(0), help="Seconds a practice page is late.")
+@click.option("--fail", type=click.FloatRange(0, 1), help="Share of failing practice requests.")
+def compare(
+    spider: str,
+    urls: tuple[str, ...],
+    site: str | None,
+    arguments: tuple[str, ...],
+    latency: float | None,
+    fail: float | None,
+    **settings: str | None,
+) -> None:
+    """Run SPIDER sequentially, in 2 and 4 processes and in 4 threads, and compare."""
+    from crawler.arguments import parse_argument
+    from crawler.cli.console import log_to_stderr
+    from crawler.run import crawling
+
+    log_to_stderr(0, 0)
+    practice = {k: v for k, v in {"latency": latency, "fail": fail}.items() if v is not None}
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="crawl-compare-") as folder:
+        for way in _WAYS:
+            file = Path(folder) / f"{way.mode}-{way.workers}.json"
+            crawl = crawling(
+                spider,
+                urls=read_urls(urls),
+                site=site,
+                arguments=dict(map(parse_argument, arguments)),
+                outputs=[str(file)],
+                output_folder=Path(folder),
+                flags=[*flag_layers(settings), ("crawl compare", way.settings)],
+                practice=practice,
+            )
+            rows.append(_timed(way, crawl, file))
+    width = max(len(row.way.title) for row in rows)
+    click.echo(f"{'':{width}}  seconds  speed-up  pages  items  failed  sha256 of the output")
+    for row in rows:
+        click.echo(
+            f"{row.way.title:{width}}  {row.seconds:7.2f}  {rows[0].seconds / row.seconds:7.1f}x"
+            f"  {row.pages:5}  {row.items:5}  {row.failed:6}  {row.digest[:16]}"
+        )
+    same = len({row.digest for row in rows}) == 1
+    click.echo(f"identical output: {'yes' if same else 'no'}")
+    sys.exit(0 if same and not any(row.failed for row in rows) else 3 if same else 4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What came of one way."""
+
+    way: _Way
+    seconds: float
+    pages: int
+    items: int
+    failed: int
+    digest: str
+
+
+def _timed(way: _Way, ready: AbstractContextManager[Crawl], file: Path) -> _Row:
+    with ready as crawl:
+        if crawl.notice:  # and the practice site is ready, which isn't timed
+            click.echo(f"{way.title}: {crawl.notice}", err=True)
+        started = time.perf_counter()
+        with redirect_stdout(sys.stderr):
+            stats = crawl.run().stats
+    seconds = time.perf_counter() - started
+    content = file.read_bytes() if file.exists() else b""
+    digest = hashlib.sha256(content).hexdigest()
+    return _Row(way, seconds, stats.pages, stats.items, stats.failed, digest)

@@ -1,0 +1,191 @@
+"""`crawl run`: one crawl."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from crawler.cli.flags import flag_layers, read_urls
+
+if TYPE_CHECKING:
+    from crawler.run import Crawl, CrawlResult
+
+Progress = Literal["auto", "bar", "plain", "none"]
+
+
+@click.command()
+@click.argument("spider", metavar="SPIDER")
+@click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
+@click.option(
+    "--urls",
+    multiple=True,
+    metavar="FILE|-|URL",
+    help="Start here: a file of URLs, - for stdin, or a pattern 'https://x/page/{0..3}/'.",
+)
+@click.option("--site", metavar="URL", help="Another place for the spider's site, e.g. a mirror.")
+@click.option("-a", "arguments", multiple=True, metavar="KEY=VALUE", help="A spider argument.")
+@click.option("--mode", metavar="MODE", help="sequential, threads (default) or processes.")
+@click.option("-j", "--workers", metavar="N", help="Threads or processes.")
+@click.option("--concurrency", metavar="N", help="Requests in flight over all workers (8).")
+@click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0).")
+@click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30).")
+@click.option("--retries", metavar="N", help="Further attempts after passing failures (2).")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FILE[:FORMAT]",
+    help="Where items go, - for stdout; formats: json, jsonl. Default: output/NAME.json.",
+)
+@click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
+@click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")
+@click.option("--max-failed", metavar="N", help="Exit with 3 if more pages failed (0).")
+@click.option("--min-items", metavar="N", help="Publish nothing and exit with 4 below this (0).")
+@click.option("--max-body", metavar="BYTES", help="Largest page, decompressed (33554432).")
+@click.option("--keep-runs", metavar="N", help="Run folders to keep (10).")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "plain", "none"]),
+    default="auto",
+    help="auto: a bar on a terminal, else a line every 10 seconds.",
+)
+@click.option("-v", "--verbose", count=True, help="Say more; -vv for everything.")
+@click.option("-q", "--quiet", count=True, help="Only errors.")
+def run(
+    spider: str,
+    urls: tuple[str, ...],
+    site: str | None,
+    arguments: tuple[str, ...],
+    outputs: tuple[str, ...],
+    output_dir: str | None,
+    name: str | None,
+    progress: Progress,
+    verbose: int,
+    quiet: int,
+    **settings: str | None,
+) -> None:
+    """Run a spider: NAME (from spiders/NAME.py), file.py[:function] or package.module:function.
+
+    Items go to output/NAME.json in the order of the pages, whatever the mode. Messages and progress
+    go to stderr.
+    """
+    from crawler.arguments import parse_argument
+    from crawler.cli.console import log_to_stderr, say
+    from crawler.loader import load_spider
+    from crawler.run import OUTPUT_FOLDER, crawling
+
+    log_to_stderr(verbose, quiet)
+    folder = Path(output_dir) if output_dir else OUTPUT_FOLDER
+    default = folder / f"{name or load_spider(spider).name}.json"
+    with (
+        _ended_at_once(),
+        _broken_pipe_is_the_end(),
+        redirect_stdout(sys.stderr),
+        crawling(
+            spider,
+            urls=read_urls(urls),
+            site=site,
+            arguments=dict(map(parse_argument, arguments)),
+            outputs=list(outputs) or [str(default)],
+            output_folder=folder,
+            name=name,
+            flags=flag_layers(settings),
+        ) as crawl,
+    ):
+        if crawl.notice and not quiet:
+            say(crawl.notice)
+        with _display(crawl, "none" if quiet else progress), _signals(crawl) as received:
+            result = crawl.run()
+    if not quiet or result.exit_code:
+        say(_summary(result, crawl.folder.path, list(outputs) or [str(default)]))
+    is_interrupted = result.exit_code == 130 and received
+    sys.exit(128 + received[0] if is_interrupted else result.exit_code)
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """After a second Ctrl-C, exit without waiting for threads that are still at work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.flush()
+        os._exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def _broken_pipe_is_the_end() -> Iterator[None]:
+    """Whoever read our stdout has enough: end as quietly as other commands in a pipe do."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes it once more at exit
+        sys.exit(128 + signal.SIGPIPE)
+
+
+@contextmanager
+def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
+    from crawler.cli.bar import display
+
+    with display(crawl.block, progress, stream=sys.stderr) as shown:
+        hook = sys.breakpointhook
+
+        def pause_and_debug(*args: Any, **kwargs: Any) -> Any:
+            shown.pause()
+            sys.stdout = sys.__stdout__
+            return hook(*args, **kwargs)
+
+        sys.breakpointhook = pause_and_debug
+        try:
+            yield
+        finally:
+            sys.breakpointhook = hook
+
+
+@contextmanager
+def _signals(crawl: Crawl) -> Iterator[list[int]]:
+    """Once: finish what is in flight and end. Twice: end now. Yields the signals that came."""
+    from crawler.cli.console import say
+
+    received: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        crawl.stop()
+        say(f"stopping: {crawl.engine.in_flight} requests are in flight; Ctrl-C again to end now")
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for
+            before[number] = signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summary(result: CrawlResult, folder: Path, outputs: list[str]) -> str:
+    stats, verdict = result.stats, result.verdict
+    lines = [f"{stats.pages} pages, {stats.items} items in {stats.seconds:.2f} s"]
+    if stats.failed:
+        lines[0] += f", {stats.failed} failed"
+    if stats.retries:
+        lines[0] += f", {stats.retries} retries"
+    if verdict.problem:
+        lines.append(verdict.problem)
+    if verdict.problem or stats.failures:
+        lines.append(f"more in {folder}")
+    if verdict.is_published:
+        lines += [f"-> {name}" for name in outputs if not name.startswith("-")]
+    return "\n".join(lines)

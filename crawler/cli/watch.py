@@ -1,0 +1,44 @@
+"""`crawl watch`: a running crawl, seen from another terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--output-dir", default="output", help="Where its run folder is (output).")
+@click.option("--interval", type=click.FloatRange(0.05), default=0.5, help="Seconds (0.5).")
+def watch(run: str | None, output_dir: str, interval: float) -> None:
+    """Show a running crawl live, worker by worker, without disturbing it.
+
+    RUN is the spider's name or the id of the run; by default the run that began last.
+    """
+    from crawler.cli.onlooker import watch as show
+
+    sys.exit(show(_block_of(run, Path(output_dir)), stream=sys.stdout, interval=interval))
+
+
+def _block_of(run: str | None, output: Path) -> str:
+    """The name of the block of the newest run that is at work and fits."""
+    from crawler.errors import UsageError
+    from crawler.progress import running
+    from crawler.run_folder import latest_runs
+
+    at_work: list[dict[str, Any]] = [
+        facts
+        for facts in latest_runs(output)
+        if facts.get("state") == "running" and run in (None, facts["name"], facts["id"])
+    ]
+    if at_work:
+        return str(at_work[0]["progress"])
+    elsewhere = running()
+    if run in elsewhere:
+        return str(run)
+    hint = f"; elsewhere on this machine: {', '.join(elsewhere)}" if elsewhere else ""
+    what = f"no run {run!r} is at work" if run else "no crawl is at work"
+    raise UsageError(f"{what} in {output.absolute()}{hint}")

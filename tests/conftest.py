@@ -1,0 +1,27 @@
+"""What most tests need: a practice site, and a working directory of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crawler import demo
+from crawler.demo import PracticeSite
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[PracticeSite]:
+    """A practice site without latency or failures, shared by all tests that don't count."""
+    with demo.start(port=0) as started:
+        yield started
+
+
+@pytest.fixture
+def tmp_cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the test runs in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,75 @@
+"""Functions that tests let worker processes run; they travel by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+_seat = threading.local()
+
+
+def prepare(seat: int, *_: Any) -> None:
+    """An initializer that remembers its seat."""
+    _seat.number = seat
+
+
+def fail_to_prepare(seat: int, *_: Any) -> None:
+    """An initializer that kills its process."""
+    os._exit(3)
+
+
+def seat_and_pid() -> tuple[int, int]:
+    return _seat.number, os.getpid()
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def raise_error(text: str) -> None:
+    raise ValueError(text)
+
+
+def return_lambda() -> Any:
+    return lambda: None
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exit_quietly() -> None:
+    os._exit(0)
+
+
+def kill_self_once(marker: Path) -> str:
+    """Dies the first time it is tried, in company or not."""
+    if not marker.exists():
+        marker.touch()
+        kill_self()
+    return "survived"
+
+
+def wait_for(path: Path) -> str:
+    """Work until a file appears."""
+    give_up_at = time.monotonic() + 30
+    while not path.exists():
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(str(path))
+        time.sleep(0.005)
+    return "released"
+
+
+def meet(folder: Path, number: int, count: int) -> int:
+    """Return once `count` tasks are at work at the same time."""
+    (folder / str(number)).touch()
+    give_up_at = time.monotonic() + 30
+    while len(list(folder.iterdir())) < count:
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(str(folder))
+        time.sleep(0.005)
+    return number

@@ -1,0 +1,415 @@
+"""The command line: what it prints where, what it writes, its exit codes, and bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import CRAWL, crawl, spider_file, start_crawl
+from conftest import REPOSITORY
+from crawler.demo import PracticeSite
+
+QIUSHIBAIKE = str(REPOSITORY / "spiders" / "qiushibaike.py")
+COUNT = "def count(url):\n    return {'url': url}\n"
+URLS = "https://x.test/{0..3}/"
+
+
+@pytest.fixture
+def count_file(tmp_cwd: Path) -> str:
+    """A bare spider that fetches nothing."""
+    return str(spider_file(tmp_cwd / "count.py", COUNT))
+
+
+def published(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+# The main job
+
+
+def test_the_main_job_runs_offline_on_the_practice_site(tmp_cwd: Path) -> None:
+    done = crawl("run", QIUSHIBAIKE, "--pages", "4", "--mode", "threads")
+    assert done.returncode == 0
+    assert done.stdout == ""
+    notice, counts, where = done.stderr.splitlines()
+    assert notice.startswith(
+        "qiushibaike.com closed on 2022-12-29; "
+        "crawling the bundled practice site at http://127.0.0.1:"
+    )
+    assert counts.startswith("4 pages, 100 items in ")
+    assert where == "-> output/qiushibaike.json"
+    content = Path("output/qiushibaike.json").read_text(encoding="utf-8")
+    assert "\\u" not in content
+    assert len(json.loads(content)) == 100
+
+
+def test_a_name_is_looked_up_in_the_spiders_folder(tmp_cwd: Path) -> None:
+    spider_file(tmp_cwd / "spiders" / "count.py", COUNT)
+    done = crawl("run", "count", "--urls", URLS)
+    assert done.returncode == 0, done.stderr
+    assert len(published("output/count.json")) == 4
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+def test_the_articles_function_runs_unchanged(mode: str, tmp_cwd: Path) -> None:
+    (tmp_cwd / "mymodule.py").write_text(
+        "import time\n\n"
+        "def spyder(url):\n"
+        "    print(url)\n"
+        "    time.sleep(0.01)\n"
+        '    return {"entry:" + url: url}\n'
+    )
+    pattern = "https://www.qiushibaike.com/text/page/{0..3}/"
+    done = crawl("run", "mymodule:spyder", "--urls", pattern, "--mode", mode, "-o", "-")
+    assert done.returncode == 0, done.stderr
+    urls = [f"https://www.qiushibaike.com/text/page/{number}/" for number in range(4)]
+    assert json.loads(done.stdout) == [{"entry:" + url: url} for url in urls]
+    assert all(url in done.stderr for url in urls), "what a spider prints goes to stderr"
+
+
+# Where URLs come from and items go
+
+
+def test_urls_from_a_file_and_from_stdin(count_file: str, tmp_cwd: Path) -> None:
+    (tmp_cwd / "urls.txt").write_text("# two of them\nhttp://a.test/\n\nhttp://b.test/\n")
+    assert crawl("run", count_file, "--urls", "urls.txt").returncode == 0
+    assert [item["url"] for item in published("output/count.json")] == [
+        "http://a.test/",
+        "http://b.test/",
+    ]
+    assert crawl("run", count_file, "--urls", "-", stdin="http://c.test/\n").returncode == 0
+    assert published("output/count.json") == [{"url": "http://c.test/"}]
+
+
+def test_several_outputs_at_once(count_file: str) -> None:
+    targets = ["-o", "a.json", "-o", "b.jsonl", "-o", "deep/er/c.txt:jsonl"]
+    done = crawl("run", count_file, "--urls", URLS, *targets)
+    assert done.returncode == 0, done.stderr
+    lines = Path("b.jsonl").read_text().splitlines()
+    assert list(map(json.loads, lines)) == published("a.json")
+    assert Path("deep/er/c.txt").read_bytes() == Path("b.jsonl").read_bytes()
+    assert not Path("output/count.json").exists()
+
+
+def test_jsonl_on_stdout(count_file: str) -> None:
+    done = crawl("run", count_file, "--urls", URLS, "-o", "-:jsonl", "-q")
+    assert [json.loads(line)["url"][-2] for line in done.stdout.splitlines()] == list("0123")
+    assert done.stderr == ""
+
+
+def test_a_reader_that_has_enough_is_no_error(count_file: str) -> None:
+    command = shlex.join(
+        [*CRAWL, "run", count_file, "--urls", "http://x.test/{1..200000}", "-o", "-:jsonl"]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert json.loads(done.stdout)["url"] == "http://x.test/1"
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_spider_arguments_follow_the_annotations(tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "typed.py",
+        "def typed(url, *, n: int, tags: list[str], big: bool = False):\n"
+        "    return {'n': n, 'tags': tags, 'big': big}\n",
+    )
+    run = ["run", str(file), "--urls", "http://x.test/", "-a", "n=3", "-a", "tags=a,b"]
+    assert crawl(*run, "-a", "big=yes").returncode == 0
+    assert published("output/typed.json") == [{"n": 3, "tags": ["a", "b"], "big": True}]
+    wrong = crawl(*run, "-a", "big=perhaps")
+    assert (wrong.returncode, wrong.stderr) == (2, "crawl: -a big=perhaps: this is no yes or no\n")
+
+
+# Settings
+
+
+def test_a_flag_beats_the_environment_beats_the_spider_beats_the_file(tmp_cwd: Path) -> None:
+    (tmp_cwd / "crawl.toml").write_text("timeout = 1\nretries = 1\ndelay = 0.01\nworkers = 1\n")
+    file = spider_file(
+        tmp_cwd / "s.py",
+        "@spider(url='http://127.0.0.1:1/', retries=2, delay=0.02, workers=2)\n"
+        "def s(response):\n    yield {}\n",
+    )
+    crawl("run", str(file), "--workers", "4", CRAWL_DELAY="0.03", CRAWL_WORKERS="3")
+    (run,) = Path("output/runs/s").glob("*/run.json")
+    settings = published(run)["settings"]
+    names = ["timeout", "retries", "delay", "workers"]
+    assert [settings[name] for name in names] == [1, 2, 0.03, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pages", "0"], "pages: 0 pages is nothing to do; pages count from 1 (from --pages)"),
+        (["--pages", "9-2"], "pages: '9-2' runs backwards; write 2-9 (from --pages)"),
+        (["--pages", "abc"], "pages: 'abc' names no pages; write 4"),
+        (["--pages", "4", "-j", "0"], "workers: 0 workers is too few; the least is 1"),
+        (
+            ["--pages", "4", "--mode", "warp"],
+            "unknown mode 'warp'; choose sequential, threads, pro",
+        ),
+        (["--pages", "4", "--timeout", "soon"], "timeout: 'soon' is no number of seconds"),
+        (["--pages", "4", "-a", "colour=red"], "-a colour: the spider has no such argument"),
+        (["--pages", "4", "-o", "x.parquet"], "-o x.parquet: .parquet tells no format"),
+        (["--pages", "4", "-o", "x:yaml"], "unknown format 'yaml'; there are json, jsonl"),
+        (["--pages", "4", "-o", "/dev/null/x.json"], "can't write /dev/null/x.json"),
+        (["--pages", "4", "--site", "ftp://x"], "--site ftp://x: only http and https"),
+        (["--urls", "nosuch.txt"], "--urls nosuch.txt: the file can't be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_before_anything_is_fetched(
+    arguments: list[str], message: str, tmp_cwd: Path
+) -> None:
+    done = crawl("run", QIUSHIBAIKE, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, "one line says it"
+    assert not Path("output").exists(), "and nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "message"),
+    [
+        ("qiushibake", 2, "did you mean qiushibaike?"),
+        ("nosuch", 2, "looked for nosuch.py in "),
+        ("nosuch.py", 2, "there is no file nosuch.py"),
+        ("nosuch:spider", 2, "there is no module nosuch"),
+        ("json:dumpz", 2, "did you mean dump or dumps?"),
+        ("json:__name__", 2, "json:__name__ is a str, not a function"),
+        ("broken", 1, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_is_no_spider(target: str, code: int, message: str, tmp_cwd: Path) -> None:
+    spider_file(tmp_cwd / "spiders" / "qiushibaike.py", COUNT)
+    spider_file(tmp_cwd / "spiders" / "broken.py", "1 / 0\n")
+    done = crawl("run", target, "--urls", URLS)
+    assert done.returncode == code
+    assert message in done.stderr
+
+
+def test_a_spider_without_a_start_says_how_to_give_one(count_file: str) -> None:
+    done = crawl("run", count_file)
+    assert done.returncode == 2
+    assert "give --urls" in done.stderr
+
+
+# Pages that fail
+
+
+def test_failed_pages_are_listed_and_the_run_goes_on(site: PracticeSite, tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "s.py",
+        "def s(response):\n"
+        "    if response.url.endswith('raise'):\n"
+        "        return {'price': int('cheap')}\n"
+        "    if response.url.endswith('set'):\n"
+        "        return {'tags': {1, 2}}\n"
+        "    if response.url.endswith('text'):\n"
+        "        return 'an item'\n"
+        "    return {'url': response.url}\n",
+    )
+    paths = ["headers", "status/404", "headers?raise", "headers?set", "headers?text", "headers?2"]
+    urls = "".join(f"{site.url}/{path}\n" for path in paths)
+    done = crawl("run", str(file), "--urls", "-", stdin=urls)
+    assert done.returncode == 3
+    assert "4 of 6 pages failed" in done.stderr
+    assert [item["url"] for item in published("output/s.json")] == [
+        f"{site.url}/headers",
+        f"{site.url}/headers?2",
+    ]
+    (log,) = Path("output/runs/s").glob("*/failed.jsonl")
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(r["url"], r["kind"], r["attempts"]) for r in records] == [
+        (f"{site.url}/status/404", "status", 1),
+        (f"{site.url}/headers?raise", "spider", 1),
+        (f"{site.url}/headers?set", "item", 1),
+        (f"{site.url}/headers?text", "item", 1),
+    ]
+    assert "ValueError: invalid literal for int()" in records[1]["message"]
+    assert "in s\n    return {'price': int('cheap')}" in records[1]["traceback"]
+    assert "item['tags'] is a set" in records[2]["message"]
+    assert "the spider returned a str" in records[3]["message"]
+    assert (
+        crawl(
+            "run",
+            str(file),
+            "--max-failed",
+            "1",
+            "--urls",
+            f"{site.url}/status/404",
+            "--urls",
+            f"{site.url}/headers",
+        ).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [
+        ("status/404", 3, "1 of 1 pages failed; nothing is published"),
+        ("status/403", 7, "blocked by the site"),
+        ("headers", 4, "1 items, fewer than 2; nothing is published"),
+    ],
+)
+def test_the_old_file_survives_a_crawl_that_went_wrong(
+    path: str, code: int, says: str, site: PracticeSite, tmp_cwd: Path
+) -> None:
+    file = spider_file(tmp_cwd / "s.py", "def s(response):\n    return {}\n")
+    (tmp_cwd / "old.json").write_text("[1]")
+    url = f"{site.url}/{path}"
+    done = crawl("run", str(file), "--urls", url, "-o", "old.json", "--min-items", "2")
+    assert done.returncode == code
+    assert says in done.stderr
+    assert published("old.json") == [1]
+
+
+def test_another_run_of_the_same_name_is_refused(tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "slow.py",
+        "import pathlib, time\n"
+        "def slow(url):\n"
+        "    pathlib.Path('at-work').touch()\n"
+        "    while not pathlib.Path('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    return {}\n",
+    )
+    first = start_crawl("run", str(file), "--urls", "http://x.test/")
+    until(Path("at-work").exists)
+    second = crawl("run", str(file), "--urls", "http://x.test/")
+    assert (second.returncode, "another run of slow is at work" in second.stderr) == (5, True)
+    other = start_crawl("run", str(file), "--urls", "http://x.test/", "--name", "other")
+    Path("go").touch()
+    for process in (first, other):
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+    assert published("output/slow.json") == published("output/other.json") == [{}]
+
+
+# Being stopped
+
+
+SLOW = """
+import pathlib, time
+def slow(url):
+    pathlib.Path('at-work').touch()
+    time.sleep(0.3)
+    return {'url': url}
+"""
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_finishes_what_is_in_flight(
+    number: signal.Signals, mode: str, tmp_cwd: Path
+) -> None:
+    file = spider_file(tmp_cwd / "slow.py", SLOW)
+    Path("output").mkdir()
+    Path("output/slow.json").write_text("[1]")
+    process = start_crawl(
+        "run", str(file), "--urls", "http://x.test/{1..1000}", "--mode", mode, "--concurrency", "4"
+    )
+    until(Path("at-work").exists)
+    os.killpg(process.pid, number)  # the terminal and a service manager signal the whole group
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert published("output/slow.json") == [1], "the old file is still there"
+    (run,) = Path("output/runs/slow").glob("*/run.json")
+    assert published(run)["state"] == "stopped"
+    items = published(run.with_name("items.json"))
+    assert [item["url"] for item in items] == [
+        f"http://x.test/{n}" for n in range(1, len(items) + 1)
+    ]
+    assert items
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_second_signal_ends_at_once(mode: str, tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "slow.py", SLOW.replace("0.3", "60"))
+    process = start_crawl("run", str(file), "--urls", "http://x.test/{1..9}", "--mode", mode)
+    until(Path("at-work").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr is not None
+    while "stopping" not in process.stderr.readline():
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "resource_tracker" not in said
+
+
+# The other commands
+
+
+def test_list_names_spiders_without_importing_them(tmp_cwd: Path) -> None:
+    spider_file(
+        tmp_cwd / "spiders" / "loud.py",
+        "raise RuntimeError('imported')\n"
+        "@spider(url='http://x.test/')\n"
+        "def loud(response):\n    '''Shouts.\n\n    A lot.'''\n",
+    )
+    done = crawl("list")
+    assert (done.returncode, done.stdout) == (0, "loud  Shouts.\n")
+
+
+def test_compare_shows_times_and_that_the_output_is_the_same(tmp_cwd: Path) -> None:
+    done = crawl("compare", QIUSHIBAIKE, "--pages", "4", "--latency", "0.2")
+    assert done.returncode == 0, done.stderr
+    head, *rows, verdict = done.stdout.splitlines()
+    assert head.split()[:2] == ["seconds", "speed-up"]
+    assert [row.split("  ")[0].strip() for row in rows] == [
+        "sequential",
+        "2 processes",
+        "4 processes",
+        "4 threads",
+    ]
+    assert len({row.split()[-1] for row in rows}) == 1
+    assert verdict == "identical output: yes"
+
+
+def test_compare_notices_a_difference(tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "s.py", "import os\ndef s(url):\n    return {'pid': os.getpid()}\n"
+    )
+    done = crawl("compare", str(file), "--urls", URLS)
+    assert done.returncode == 4
+    assert "identical output: no" in done.stdout
+
+
+def test_help_and_version_are_quick() -> None:
+    """They import no third-party package but click."""
+    code = "import sys; from crawler.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    heavy = {"requests", "urllib3", "parsel", "lxml", "bs4", "rich", "tenacity", "filelock"}
+    assert "click" in loaded
+    assert not loaded & (heavy | {"multiprocessing", "asyncio", "sqlite3"})
+    assert crawl("--version").stdout.startswith("crawl-in-order, version ")
+
+
+def until(condition: Any) -> None:
+    give_up_at = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up_at, "it never happened"
+        time.sleep(0.01)

@@ -1,0 +1,203 @@
+"""`crawler.run`: the same crawl from Python."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import crawler
+from command_line import spider_file
+from conftest import REPOSITORY
+from crawler import CrawlError, Request, Response, spider
+from crawler.demo import PracticeSite
+from crawler.errors import SettingError, UsageError
+from crawler.progress import running
+
+QIUSHIBAIKE = str(REPOSITORY / "spiders" / "qiushibaike.py")
+
+
+@spider(url="http://127.0.0.1:1/text/page/{page}/", retries=0)
+def titles(response: Response, *, mark: str = "-") -> dict[str, Any]:
+    """The title of each page."""
+    return {"title": response.css("title::text").get(), "mark": mark, "page": response.meta["page"]}
+
+
+def echo(url: str) -> dict[str, str]:
+    return {"url": url}
+
+
+def test_a_spider_by_name_gives_items_in_order(tmp_cwd: Path, site: PracticeSite) -> None:
+    spider_file(
+        tmp_cwd / "spiders" / "pages.py",
+        "@spider(url='https://gone.test/text/page/{page}/')\n"
+        "def pages(response):\n    return {'page': response.meta['page']}\n",
+    )
+    result = crawler.run("pages", pages="2-4", site=site.url)
+    assert result.items == [{"page": 2}, {"page": 3}, {"page": 4}]
+    assert (result.failures, result.exit_code) == ([], 0)
+    assert (result.stats.pages, result.stats.requests) == (3, 3)
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+def test_a_function_itself(mode: str, site: PracticeSite) -> None:
+    result = crawler.run(titles, pages=2, site=site.url, mode=mode, arguments={"mark": "!"})
+    assert [(item["page"], item["mark"]) for item in result.items] == [(1, "!"), (2, "!")]
+    assert all(item["title"] for item in result.items)
+
+
+def test_it_may_be_called_again_and_leaves_nothing(tmp_cwd: Path, site: PracticeSite) -> None:
+    before = set(threading.enumerate())
+    for _ in range(3):
+        for mode in ("threads", "processes"):
+            assert len(crawler.run(titles, pages=1, site=site.url, mode=mode).items) == 1
+    assert set(threading.enumerate()) == before
+    assert list(tmp_cwd.iterdir()) == []
+    assert not running()
+
+
+def test_it_runs_inside_an_event_loop(site: PracticeSite) -> None:
+    async def notebook_cell() -> int:
+        return len(crawler.run(titles, pages=2, site=site.url, mode="processes").items)
+
+    assert asyncio.run(notebook_cell()) == 2
+
+
+def test_a_function_that_lives_here_only_runs_in_threads() -> None:
+    found = []
+
+    def inner(url: str) -> dict[str, str]:
+        found.append(url)
+        return {"url": url}
+
+    assert len(crawler.run(inner, urls="http://x.test/{1..3}").items) == 3
+    assert sorted(found) == [f"http://x.test/{n}" for n in (1, 2, 3)]
+    result = crawler.run(inner, urls="http://x.test/", mode="processes")
+    assert "put it in a file, or use mode='threads'" in result.failures[0]["message"]
+
+
+def test_urls_may_be_a_generator_without_end_in_sight() -> None:
+    taken = []
+
+    def urls() -> Iterator[str]:
+        for number in range(100_000):
+            taken.append(number)
+            yield f"http://x.test/{number}"
+
+    def interrupted(url: str) -> dict[str, str]:
+        if url.endswith("/50"):
+            raise KeyboardInterrupt
+        return {"url": url}
+
+    with pytest.raises(KeyboardInterrupt):
+        crawler.run(interrupted, urls=urls(), mode="sequential")
+    assert len(taken) < 200
+
+
+def test_requests_carry_method_headers_body_and_meta(site: PracticeSite) -> None:
+    def echoed(response: Response) -> dict[str, Any]:
+        return {"echo": response.json(), "tag": response.meta["tag"]}
+
+    request = Request(
+        f"{site.url}/echo", method="POST", headers={"X-Tag": "a"}, body=b"b", meta={"tag": 7}
+    )
+    (item,) = crawler.run(echoed, urls=[request]).items
+    assert item["tag"] == 7
+    assert item["echo"]["method"] == "POST"
+    assert item["echo"]["body"] == "b"
+
+
+def test_redirects_end_in_the_same_place(site: PracticeSite) -> None:
+    def where(response: Response) -> dict[str, Any]:
+        return {"url": response.url, "hops": len(response.history)}
+
+    result = crawler.run(where, urls=[f"{site.url}/redirect/3", f"{site.url}/redirect-loop"])
+    assert [item["hops"] for item in result.items] == [3]
+    (failure,) = result.failures
+    assert failure["kind"] == "redirect"
+
+
+def test_a_flaky_page_is_tried_again_and_a_patient_server_is_obeyed(site: PracticeSite) -> None:
+    def ok(response: Response) -> dict[str, Any]:
+        return {"status": response.status}
+
+    result = crawler.run(ok, urls=[f"{site.url}/flaky/run?fails=2"], retries=2)
+    assert result.items == [{"status": 200}]
+    assert result.stats.retries == 2
+    result = crawler.run(ok, urls=[f"{site.url}/flaky/again?fails=2"], retries=1)
+    assert [(f["status"], f["attempts"]) for f in result.failures] == [(503, 2)]
+
+
+def test_failures_come_as_records() -> None:
+    def wrong(url: str) -> None:
+        raise LookupError("no such thing")
+
+    result = crawler.run(wrong, urls=["http://x.test/"])
+    (record,) = result.failures
+    assert record["kind"] == "spider"
+    assert record["message"] == "LookupError: no such thing"
+    assert "in wrong" in record["traceback"]
+    assert result.exit_code == 3
+
+
+def test_output_is_published_besides(tmp_cwd: Path) -> None:
+    result = crawler.run(echo, urls="http://x.test/{1..2}", output="deep/items.jsonl")
+    lines = Path("deep/items.jsonl").read_text().splitlines()
+    assert list(map(json.loads, lines)) == result.items
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"urls": []}, UsageError, "there are no URLs"),
+        ({"urls": "http://x.test/", "workers": 0}, SettingError, "from the call of run()"),
+        ({"urls": "http://x.test/", "speed": 9}, SettingError, "no such setting"),
+        ({}, UsageError, "names no start"),
+        ({"urls": "http://x.test/", "arguments": {"k": 1}}, UsageError, "has no such argument"),
+    ],
+)
+def test_what_cannot_be_run_raises(
+    arguments: dict[str, Any], error: type[CrawlError], message: str
+) -> None:
+    with pytest.raises(error, match=message.replace("(", r"\(").replace(")", r"\)")):
+        crawler.run(echo, **arguments)
+
+
+def test_one_run_of_a_name_at_a_time(tmp_cwd: Path) -> None:
+    def nested(url: str) -> dict[str, str]:
+        crawler.run(nested, urls="http://x.test/", output="b.json")
+        return {}
+
+    result = crawler.run(nested, urls="http://x.test/", output="a.json")
+    assert result.items == []
+    assert "another run of nested is at work" in result.failures[0]["message"]
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path: Path) -> None:
+    """Its worker processes import the script to find the spider, and would run it again."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import crawler\n"
+        "def echo(url):\n    return {'url': url}\n"
+        "result = crawler.run(echo, urls=['http://x.test/'], mode='processes')\n"
+        "print(result.failures[0]['message'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "put the call under `if __name__ == '__main__':`" in done.stdout
+    assert done.stderr.count("Traceback") == 0
+
+
+def test_the_public_names_are_what_they_say() -> None:
+    for name in crawler.__all__:
+        assert getattr(crawler, name) is not None
+    assert callable(crawler.run)
+    assert callable(crawler.spider)
