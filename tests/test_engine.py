@@ -50,7 +50,7 @@ class Shuffled(Executor):
         future, request = self._held.pop(self._random.randrange(len(self._held)))
         try:
             future.set_result(self._answer(request))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             future.set_exception(error)
 
 

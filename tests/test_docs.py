@@ -1,0 +1,107 @@
+"""What the documents promise is there: commands, options, settings, exit codes, routes, names."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+import crawler
+from conftest import REPOSITORY
+from crawler import errors
+from crawler.cli import crawl
+from crawler.demo import routes
+from crawler.settings import Settings
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMAND_LINE = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
+PRACTICE_SITE = (REPOSITORY / "docs" / "practice-site.md").read_text(encoding="utf-8")
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def name_of(path: Path) -> str:
+    return path.name
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_every_command_is_documented_and_every_documented_command_exists() -> None:
+    documented = set(re.findall(r"^\| `crawl (\w+)", COMMAND_LINE, re.MULTILINE))
+    assert documented == set(crawl.commands)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_commands_in_examples_take_the_options_they_are_shown_with(path: Path) -> None:
+    for block in re.findall(r"```console\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        for name, rest in re.findall(r"crawl (\w+)([^|#\n]*)", block):
+            command = crawl.commands.get(name)
+            if command is not None:
+                shown = set(re.findall(r"(?<=\s)(--?[a-z][\w-]*)", rest))
+                assert shown <= options_of(command), f"crawl {name}{rest}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_python_examples_are_python(path: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        compile(block, str(path), "exec")
+
+
+def test_every_setting_is_in_the_table_with_its_default() -> None:
+    rows = [row.split("|")[1:5] for row in COMMAND_LINE.splitlines() if row.startswith("| `")]
+    table = {row[0].strip(" `"): row[2].strip(" `") for row in rows if len(row) == 4}
+    for field in dataclasses.fields(Settings):
+        assert field.name in table, f"{field.name} is not documented"
+        if isinstance(field.default, (int, float)):
+            assert float(table[field.name]) == field.default, field.name
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    section = COMMAND_LINE.partition("## Exit codes")[2]
+    documented = {
+        int(code)
+        for row in re.findall(r"^\| ([\d, ]+) \|", section, re.M)
+        for code in row.split(",")
+    }
+    of_errors = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.CrawlError)
+    }
+    assert of_errors | {0, 3, 4, 7, 130, 143} <= documented
+
+
+def test_every_route_of_the_practice_site_is_in_its_document() -> None:
+    documented = set(re.findall(r"^\| `([^`]+)` \|", PRACTICE_SITE, re.MULTILINE))
+    patterns = {route.pattern for section in routes.SECTIONS for route in section.routes}
+    assert patterns <= documented
+    assert {name for name in documented if name.startswith("/")} <= patterns
+
+
+def test_the_response_has_what_the_document_says() -> None:
+    from crawler import Response
+
+    spiders = (REPOSITORY / "docs" / "spiders.md").read_text(encoding="utf-8")
+    table = spiders.partition("| `response.` | |")[2].partition("\n\n")[0]
+    response = Response("https://x.test/", "{}")
+    for name in re.findall(r"`(\w+)[^`]*`", re.sub(r"\|[^|]*\|$", "", table, flags=re.M)):
+        assert hasattr(response, name), name
+
+
+def test_the_readmes_commands_are_the_ones_that_ci_runs() -> None:
+    script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    first, second = re.findall(r"^\$ (pip install .*)$", README, re.MULTILINE)
+    assert first.endswith("crawl run qiushibaike --pages 4 --mode threads")
+    for part in second.split(" && "):
+        assert part.removeprefix("pip install ") in script
+    assert crawler.__version__ in (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
