@@ -30,7 +30,10 @@ def convert_arguments(function: Callable[..., Any], given: Mapping[str, Any]) ->
     None. Raises UsageError for a name the function doesn't have, a value that doesn't fit, or a
     parameter that is missing.
     """
-    parameters = list(inspect.signature(function).parameters.values())[1:]  # the page comes first
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[1:]  # the page is first
+    except (ValueError, TypeError):
+        raise UsageError(f"{function!r} does not tell its parameters; wrap it in a def") from None
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for key in given:
@@ -51,6 +54,15 @@ def convert_arguments(function: Callable[..., Any], given: Mapping[str, Any]) ->
     }
 
 
+def arguments_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the spider's arguments that a callback names."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return dict(given)
+    names = {p.name for p in parameters}
+    return {key: value for key, value in given.items() if key in names}
+
+
 def _hint(key: str, names: list[str]) -> str:
     near = difflib.get_close_matches(key, names, n=2)
     if near:
@@ -62,7 +74,7 @@ def _convert(key: str, text: str, wanted: Any) -> Any:
     try:
         return _value(text, wanted)
     except ValueError:
-        raise UsageError(f"-a {key}={text}: this is no {_in_words(wanted)}") from None
+        raise UsageError(f"-a {key}={text}: expected {_in_words(wanted)}") from None
 
 
 def _value(text: str, wanted: Any) -> Any:
@@ -103,5 +115,15 @@ def _first_that_fits(text: str, choices: tuple[Any, ...]) -> Any:
 def _in_words(wanted: Any) -> str:
     if typing.get_origin(wanted) is Literal:
         return " or ".join(str(choice) for choice in typing.get_args(wanted))
-    names = {int: "whole number", float: "number", bool: "yes or no"}
+    if typing.get_origin(wanted) is list:
+        return f"a comma-separated list, each {_in_words(*typing.get_args(wanted))}"
+    if typing.get_origin(wanted) in (Union, types.UnionType):
+        return " or ".join(map(_in_words, typing.get_args(wanted)))
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "yes or no",
+        str: "text",
+        type(None): "none",
+    }
     return names.get(wanted) or str(wanted)

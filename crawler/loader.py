@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +45,10 @@ def load_spider(target: str | Callable[..., Any], folder: Path | None = None) ->
     """
     if callable(target):
         return _from_function(target)
+    if not isinstance(target, str):
+        raise SpiderNotFoundError(f"{target!r} is no spider: give a function, or a name as text")
+    if "://" in target:
+        raise SpiderNotFoundError(f"{target} is a URL; name a spider, and give it --urls {target}")
     where, _, function_name = target.partition(":")
     if where.endswith(".py") or "/" in where:
         return _from_file(Path(where), function_name or None)
@@ -68,6 +73,33 @@ def load_function(reference: str) -> Callable[..., Any]:
         )
     module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
     return _attribute(module, name)
+
+
+def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
+    """What a callback is called in a request of the spider with that reference.
+
+    The bare name for a function of the spider's module, else a reference. Raises
+    SpiderNotFoundError for a name that the module doesn't have.
+    """
+    if isinstance(callback, str):
+        if reference.startswith("local:") and ":" not in callback:
+            raise SpiderNotFoundError(
+                f"callback={callback!r}: this spider stands in no module where a name could be "
+                "looked up; give the function itself"
+            )
+        load_function(beside(reference, callback))
+        return callback
+    found = _reference_of(callback)
+    if found is None:
+        found = f"local:{next(_local_numbers)}"
+        _functions[found] = callback
+    module, _, name = found.rpartition(":")
+    return name if module == reference.rpartition(":")[0] and module != "local" else found
+
+
+def beside(reference: str, callback: str) -> str:
+    """The reference of a callback: itself, or the function of that name beside the spider."""
+    return callback if ":" in callback else f"{reference.rpartition(':')[0]}:{callback}"
 
 
 def _from_function(function: Callable[..., Any]) -> Spider:
@@ -146,14 +178,20 @@ def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
         ]
         near = difflib.get_close_matches(name, functions, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {_listing(functions)}"
-        raise SpiderNotFoundError(f"{module.__name__} has no function {name}{hint}")
+        raise SpiderNotFoundError(f"{_shown(module)} has no function {name}{hint}")
     if not callable(value):
         raise SpiderNotFoundError(
-            f"{module.__name__}:{name} is a {type(value).__name__}, not a function; "
+            f"{_shown(module)}:{name} is a {type(value).__name__}, not a function; "
             "a spider is a function that takes a Response (or a URL)"
         )
     function: Callable[..., Any] = value
     return function
+
+
+def _shown(module: ModuleType) -> str:
+    """What the user calls a module: a lone file has a name of ours."""
+    is_file = module.__name__.startswith(_FILE_PREFIX)
+    return str(module.__file__) if is_file else module.__name__
 
 
 def _listing(names: list[str]) -> str:
@@ -177,9 +215,9 @@ def _import_module(name: str) -> ModuleType:
                     f"there is no module {error.name}; looked in the working directory "
                     f"{Path.cwd()} and the installed packages"
                 ) from None
-            raise _import_error(name) from error
+            raise _import_error(name, error) from error
         except (Exception, SystemExit) as error:
-            raise _import_error(name) from error
+            raise _import_error(name, error) from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -194,7 +232,10 @@ def _import_file(path: Path) -> ModuleType:
             return _modules[path][1]
         root, name = _module_name(path)
         if str(root) not in sys.path:
-            sys.path.insert(0, str(root))
+            # A package must win over an installed one of its name; a lone file's neighbours must
+            # not hide the standard library's modules.
+            is_packaged = "." in name
+            sys.path.insert(0 if is_packaged else len(sys.path), str(root))
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise SpiderNotFoundError(f"{path} is no Python file")
@@ -202,15 +243,41 @@ def _import_file(path: Path) -> ModuleType:
         previous = sys.modules.get(name)
         sys.modules[name] = module  # as import does: dataclasses and pickling look there
         try:
-            spec.loader.exec_module(module)
+            with _importing():
+                spec.loader.exec_module(module)
+        except RunDuringImport:
+            pass  # what stands above the call, the spider among it, is there
         except (Exception, SystemExit) as error:
             if previous is None:
                 del sys.modules[name]
             else:
                 sys.modules[name] = previous
-            raise _import_error(str(path)) from error
+            raise _import_error(str(path), error) from error
         _modules[path] = (state, module)
         return module
+
+
+class RunDuringImport(BaseException):
+    """Ends the import of a script by a worker process where the script would crawl."""
+
+
+_import_depth = 0
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    global _import_depth
+    _import_depth += 1
+    try:
+        yield
+    finally:
+        _import_depth -= 1
+
+
+def end_import() -> None:
+    """Called where a worker process must not go on: if it is importing a script, end that."""
+    if _import_depth:
+        raise RunDuringImport
 
 
 def _module_name(path: Path) -> tuple[Path, str]:
@@ -226,10 +293,17 @@ def _module_name(path: Path) -> tuple[Path, str]:
     return folder, ".".join(parts)
 
 
-def _import_error(where: str) -> SpiderImportError:
-    # The frames before the user's own file are ours and the import system's.
-    lines = traceback.format_exc()
+def _import_error(where: str, error: BaseException) -> SpiderImportError:
+    """With the traceback from the user's own first frame on; the rest is ours and Python's."""
+    frame = error.__traceback__
+    while frame is not None and _is_machinery(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    lines = "".join(traceback.format_exception(type(error), error, frame))
     return SpiderImportError(f"{where} failed to import:\n{lines.rstrip()}")
+
+
+def _is_machinery(file: str) -> bool:
+    return file == __file__ or file.startswith("<frozen importlib") or file == importlib.__file__
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +322,7 @@ def list_spiders(folder: Path | None = None) -> Iterator[Listed]:
         if file.name.startswith("_"):
             continue
         try:
-            tree = ast.parse(file.read_bytes())
+            tree = ast.parse(file.read_bytes(), str(file))
         except (SyntaxError, ValueError) as error:
             yield Listed(file.stem, f"(can't be read: {error})", file)
             continue

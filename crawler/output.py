@@ -98,15 +98,15 @@ class Output:
     def publish(self) -> None:
         """Put the part, complete by now, in the place of the target."""
         if self.target.path is not None and self.part is not None:
-            with self._errors():
+            with self._errors(self.target):
                 publish(self.part, self.target.path)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, where: Target | None = None) -> Iterator[None]:
         try:
             yield
         except BrokenPipeError:
             raise  # whoever read our stdout has enough: no error of ours
         except OSError as error:
-            where = self.part or self.target
-            raise OutputError(f"can't write {where}: {error.strerror or error}") from error
+            place = where or self.part or self.target
+            raise OutputError(f"can't write {place}: {error.strerror or error}") from error

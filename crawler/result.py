@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.errors import ItemError
+from crawler.request import Request
 
 Item = dict[str, Any]
 """One dict of plain JSON values, as the spider returned it."""
@@ -41,9 +42,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one request on a worker: exactly one of items, `redirect` and `failure`."""
+    """What came of one request on a worker: items and follow-ups, a redirect or a failure."""
 
     items: list[Item] = field(default_factory=list)
+    follow: list[Request] = field(default_factory=list)
+    """Follow-up requests, in the order in which the spider gave them."""
     redirect: str | None = None
     """The Location of a 3xx answer as the server sent it, not yet judged."""
     failure: Failure | None = None
@@ -108,6 +111,6 @@ def _advice(value: object) -> str:
         return "decode it to text first"
     if isinstance(value, (set, frozenset)):
         return "sort it into a list"
-    if hasattr(value, "isoformat"):
+    if callable(getattr(type(value), "isoformat", None)):
         return "use its .isoformat()"
     return "convert it to text, a number, a list or a dict"

@@ -66,7 +66,9 @@ class RunFolder:
             path.mkdir()
             folder = cls(path, name, _facts(name, run_id, facts))
         except OSError as error:
-            raise OutputError(f"can't write {parent}: {error.strerror or error}") from None
+            raise UsageError(
+                f"can't write {parent}: {error.strerror or error}; --output-dir names another place"
+            ) from None
         folder._lock = lock
         folder.note(state="running")
         return folder
@@ -154,7 +156,7 @@ def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
 
 
 def new_run_id() -> str:
-    """`20261123T014800Z-1a2b3c4d`: sorts by time, to the microsecond; the last digits are random."""
+    """`20261123T014800Z-1a2b3c4d`: sorts by time to the microsecond; the end is random."""
     now = _now()
     return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.randbelow(16**3):03x}"
 

@@ -6,8 +6,10 @@ is an error that names where it came from.
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -33,8 +35,8 @@ class Settings:
     """`sequential`, `threads`, `processes`, or `package.module:Executor`."""
     workers: int | None = None
     """Threads or processes; by default as many threads as `concurrency`, or one process a core."""
-    concurrency: int = 8
-    """Requests in flight at most, over all workers."""
+    concurrency: int | None = None
+    """Requests in flight at most, over all workers; 8, or as many as there are workers."""
     pages: Pages | None = None
     delay: float = 0.0
     """Between two requests to the same host, from start to start; from the end of one to the start
@@ -45,6 +47,18 @@ class Settings:
     """How often a request that failed for a passing reason is tried again."""
     retry: RetryPolicy | None = None
     """When and how long to wait, as tenacity objects; `retries` stops it unless it has its own."""
+    max_pages: int | None = None
+    """The crawl ends after so many pages, those that failed included."""
+    max_items: int | None = None
+    """The crawl ends after so many items."""
+    max_depth: int | None = None
+    """Links from a start page that are followed at most."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that links are followed to, besides those of the start; `*` is any."""
+    allow: tuple[str, ...] = ()
+    """Regular expressions; a link is followed if one of them is found in its URL."""
+    deny: tuple[str, ...] = ()
+    """Regular expressions; a link is not followed if one of them is found in its URL."""
     max_failed: int = 0
     """The exit code is 3 when more pages than this failed."""
     min_items: int = 0
@@ -70,9 +84,9 @@ class Settings:
         """Requests in flight at most, in this mode."""
         if self.mode == "sequential":
             return 1
-        if self.mode == "threads" and self.workers is not None:
-            return self.workers
-        return max(self.concurrency, self.workers or 1)
+        if self.mode == "threads":  # a thread has one request in flight
+            return min(self.workers or self.concurrency or 8, self.concurrency or 10**6)
+        return self.concurrency or max(8, self.workers or 1)
 
 
 def _number(kind: type[int] | type[float], low: float, unit: str) -> Callable[[object], Any]:
@@ -119,6 +133,26 @@ def _header_text(value: object) -> str:
     return value.strip()
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        raise ValueError(f"{value!r} is no list of texts")  # noqa: TRY004
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{text!r} is no text")
+    return tuple(texts)
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    patterns = _texts(value)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    return patterns
+
+
 def _retry(value: object) -> object:
     if not callable(getattr(value, "wait_before", None)):
         raise ValueError(f"{value!r} is no RetryPolicy")  # noqa: TRY004
@@ -134,6 +168,12 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "timeout": _number(float, 0.001, "seconds"),
     "retries": _number(int, 0, "retries"),
     "retry": _retry,
+    "max_pages": _number(int, 1, "pages"),
+    "max_items": _number(int, 1, "items"),
+    "max_depth": _number(int, 0, "links"),
+    "allow_hosts": _texts,
+    "allow": _patterns,
+    "deny": _patterns,
     "max_failed": _number(int, 0, "pages"),
     "min_items": _number(int, 0, "items"),
     "max_body": _number(int, 1, "bytes"),
@@ -181,10 +221,19 @@ def from_file(path: Path) -> Layer:
         raise UsageError(f"{path} is no valid TOML: {error}") from None
 
 
-def from_environment(environ: Mapping[str, str] | None = None) -> Layer:
-    """The layer of `CRAWL_TIMEOUT=10` and the like; variables of other names are left alone."""
+def from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:
+    """A layer for each `CRAWL_TIMEOUT=10` and the like; variables of other names are left alone.
+
+    Raises UsageError for a name that is nearly one of ours.
+    """
     environ = os.environ if environ is None else environ
     named = {f"CRAWL_{field.name.upper()}": field.name for field in fields(Settings)}
-    return "the environment (CRAWL_...)", {
-        named[variable]: value for variable, value in environ.items() if variable in named
-    }
+    for variable in environ:
+        near = difflib.get_close_matches(variable, named, n=1, cutoff=0.85)
+        if near and variable.startswith("CRAWL_") and variable not in named:
+            raise UsageError(f"the environment has {variable}; did you mean {near[0]}?")
+    return [
+        (f"{variable} in the environment", {named[variable]: value})
+        for variable, value in environ.items()
+        if variable in named
+    ]

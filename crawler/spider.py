@@ -92,7 +92,10 @@ def takes_response(function: Callable[..., Any]) -> bool:
     """
     if is_marked(function):
         return True
-    first = next(iter(inspect.signature(function).parameters.values()), None)
+    try:
+        first = next(iter(inspect.signature(function).parameters.values()), None)
+    except (ValueError, TypeError):  # some builtins don't tell
+        first = None
     if first is None:
         return False
     annotation = first.annotation

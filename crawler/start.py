@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from crawler.errors import UsageError
 from crawler.pages import Pages, count_expanded, expand, paginate
@@ -44,6 +45,13 @@ def start_requests(
     if site is not None:
         requests = _moved(requests, site)
     return requests, total
+
+
+def _quoted(name: str, value: object, template: str) -> object:
+    """An argument as a part of a URL: quoted, unless it is where the URL begins."""
+    if not isinstance(value, str) or template.startswith(f"{{{name}}}"):
+        return value
+    return quote(value, safe="")
 
 
 def _moved(requests: Iterator[Request], site: Callable[[], str]) -> Iterator[Request]:
@@ -97,6 +105,7 @@ def _from_template(
             f"the spider's url {template!r} names {', '.join(sorted(unknown))}, "
             "which is neither {page} nor an argument of its function with a value"
         )
+    known = {name: _quoted(name, value, template) for name, value in known.items()}
     try:
         url = template.format_map({**known, "page": 1})
     except (ValueError, LookupError, AttributeError) as error:

@@ -286,7 +286,6 @@ class ProcessExecutor(Executor):
             if child.process.exitcode is None:
                 child.process.kill()
                 child.process.join()
-            child.process.close()
 
 
 _main_lock = threading.Lock()

@@ -96,6 +96,12 @@ class RequestsFetcher:
 class _FinalResponse(http.client.HTTPResponse):
     """Skips all 1xx answers (RFC 9110, 15.2); http.client takes a 103 for the final one."""
 
+    def begin(self) -> None:
+        super().begin()
+        lengths = {length.strip() for length in self.getheader("Content-Length", "").split(",")}
+        if len(lengths) > 1:  # urllib3 refuses it too, but leaves the socket open
+            raise http.client.HTTPException(f"{len(lengths)} different values of Content-Length")
+
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(_MAX_INTERIM_ANSWERS + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc]

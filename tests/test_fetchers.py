@@ -1,0 +1,461 @@
+"""One exchange over real sockets: what comes back, and how each way to fail is told."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import socket
+import threading
+import time
+import tracemalloc
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests.adapters
+
+from crawler import Request, demo
+from crawler.demo import PracticeSite
+from crawler.errors import FetchError
+from crawler.fetchers import Exchange, Fetcher, make_fetcher
+from crawler.fetchers.requests import RequestsFetcher
+from crawler.result import Failure
+
+TIMEOUT = 0.3
+LIMIT = 2 * 2**20
+
+
+@pytest.fixture(scope="module")
+def fetcher() -> Iterator[Fetcher]:
+    """One fetcher for all tests: what one of them leaves behind, the next would trip over."""
+    fetcher = make_fetcher(timeout=TIMEOUT, max_body=LIMIT, user_agent="test/1.0")
+    yield fetcher
+    fetcher.close()
+
+
+@pytest.fixture
+def fetch(fetcher: Fetcher, site: PracticeSite) -> Callable[..., Exchange]:
+    """Fetches a path of the practice site, or a whole URL."""
+
+    def fetch(where: str, method: str = "GET", **fields: Any) -> Exchange:
+        url = site.url + where if where.startswith("/") else where
+        return fetcher.fetch(Request(url, method, **fields))
+
+    return fetch
+
+
+@pytest.fixture
+def failure(fetch: Callable[..., Exchange]) -> Callable[..., Failure]:
+    """How the fetch fails; afterwards the same fetcher must get the right answer to the next."""
+
+    def failure(where: str, **fields: Any) -> Failure:
+        with pytest.raises(FetchError) as caught:
+            fetch(where, **fields)
+        assert echo(fetch("/echo?after"))["target"] == "/echo?after"
+        return caught.value.failure
+
+    return failure
+
+
+def echo(exchange: Exchange) -> dict[str, Any]:
+    """The request as the server saw it, with headers as a dict."""
+    seen: dict[str, Any] = json.loads(exchange.body)
+    seen["headers"] = dict(seen["headers"])
+    return seen
+
+
+class Script:
+    """A server that answers each request with the next of these bytes, then closes."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = deque(answers)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = 0
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self._answers:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                while self._answers and connection.recv(65536):
+                    connection.sendall(self._answers.popleft())
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes up accept()
+        self._listener.close()
+        self._thread.join()
+
+
+def answer(body: bytes, *headers: str, length: int | None = None) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(body) if length is None else length}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+# ---- What goes out ----
+
+
+def test_a_request_is_honest_about_who_asks(fetch: Callable[..., Exchange]) -> None:
+    seen = echo(fetch("/echo"))
+    assert (seen["method"], seen["headers"]["user-agent"]) == ("GET", "test/1.0")
+    assert seen["headers"]["accept-encoding"] == "gzip, deflate"
+    assert set(seen["headers"]) <= {"host", "user-agent", "accept", "accept-encoding", "connection"}
+
+
+def test_a_requests_own_headers_win(fetch: Callable[..., Exchange]) -> None:
+    seen = echo(fetch("/echo", headers={"User-Agent": "mine/2", "X-Mine": "caf\xe9"}))
+    assert seen["headers"]["user-agent"] == "mine/2"
+    assert seen["headers"]["x-mine"] == "caf\xe9"
+
+
+def test_a_body_is_sent_as_it_is(fetch: Callable[..., Exchange]) -> None:
+    body = bytes(range(128))
+    seen = echo(fetch("/echo", "POST", body=body, headers={"Content-Type": "text/plain"}))
+    assert (seen["method"], seen["body"]) == ("POST", body.decode())
+    assert seen["headers"]["content-length"] == "128"
+    assert seen["headers"]["content-type"] == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/echo?a=b&a=%20c#fragment", "/echo?a=b&a=%20c"),
+        ("/echo?汉", "/echo?%E6%B1%89"),
+        ("/echo?%e6%b1%89", "/echo?%E6%B1%89"),
+    ],
+)
+def test_a_url_is_written_as_http_wants_it(
+    fetch: Callable[..., Exchange], path: str, target: str
+) -> None:
+    assert echo(fetch(path))["target"] == target
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Mine": "a\r\nX-Smuggled: b"},
+        {"X-Mine": "a\nb"},
+        {"X-Mine\r\nX-Smuggled": "a"},
+        {"X-Mine": " leading"},
+    ],
+)
+def test_a_header_that_would_break_the_request_is_refused(
+    failure: Callable[..., Failure], headers: dict[str, str]
+) -> None:
+    found = failure("/echo", headers=headers)
+    assert (found.kind, found.retryable) == ("protocol", False)
+    assert "InvalidHeader" in found.message
+
+
+# ---- What comes back ----
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "size"),
+    [
+        ("/empty", 200, 0),
+        ("/no-content", 204, 0),
+        ("/status/404", 404, None),
+        ("/status/503", 503, None),
+        ("/redirect/3", 302, 0),
+        ("/partial", 206, None),
+        ("/big?mb=1", 200, 2**20),
+        ("/chunked/good", 200, len("Hello, world")),
+    ],
+)
+def test_an_answer_is_told_as_it_is(
+    fetch: Callable[..., Exchange], path: str, status: int, size: int | None
+) -> None:
+    exchange = fetch(path)
+    assert exchange.status == status
+    if size is not None:
+        assert len(exchange.body) == size
+
+
+def test_redirects_are_not_followed(fetch: Callable[..., Exchange]) -> None:
+    assert dict(fetch("/redirect/3").headers)["Location"] == "/redirect/2"
+
+
+def test_headers_come_in_order_and_repeated_ones_stay_apart(
+    fetch: Callable[..., Exchange],
+) -> None:
+    cookies = [v for k, v in fetch("/cookies/set?a=1&b=2").headers if k.lower() == "set-cookie"]
+    assert cookies == ["a=1", "b=2"]
+
+
+def test_header_bytes_are_latin_1(fetch: Callable[..., Exchange]) -> None:
+    assert dict(fetch("/bad-redirect/latin-1").headers)["Location"] == "/status/200?caf\xe9"
+
+
+def test_nothing_of_a_head_request_is_waited_for(fetch: Callable[..., Exchange]) -> None:
+    exchange = fetch("/gzip", "HEAD")
+    assert (exchange.status, exchange.body) == (200, b"")
+    assert int(dict(exchange.headers)["Content-Length"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/gzip", "/gzip-chain/2", "/deflate", "/deflate?raw=1"])
+def test_packed_bodies_are_unpacked(fetch: Callable[..., Exchange], path: str) -> None:
+    assert fetch(path).body == fetch("/gzip-chain/0").body
+
+
+# ---- What is odd and all the same an answer ----
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/early-hints",
+        "/continue-flood?n=2000",
+        "/length/negative",
+        "/length/word",
+        "/headers/broken",
+        "/gzip/trailing",
+    ],
+)
+def test_odd_answers(fetch: Callable[..., Exchange], path: str) -> None:
+    exchange = fetch(path)
+    assert exchange.status == 200
+    assert exchange.body.endswith(b"</html>\n")
+
+
+def test_an_early_hint_is_not_the_answer_on_a_kept_connection_either(fetcher: Fetcher) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+    with Script(hint + hint + answer(b"one"), answer(b"two")) as server:
+        assert fetcher.fetch(Request(server.url)).body == b"one"
+        assert fetcher.fetch(Request(server.url)).body == b"two"
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("more", [b"surplus", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake"])
+def test_what_follows_a_body_is_not_taken_for_the_next_answer(
+    fetcher: Fetcher, more: bytes
+) -> None:
+    with Script(answer(b"one") + more, answer(b"two")) as server:
+        assert fetcher.fetch(Request(server.url + "/1")).body == b"one"
+        assert fetcher.fetch(Request(server.url + "/2")).body == b"two"
+
+
+def test_a_body_that_is_longer_than_it_says_is_cut_there(fetch: Callable[..., Exchange]) -> None:
+    assert len(fetch("/length/too-short").body) == 10
+    assert echo(fetch("/echo?next"))["target"] == "/echo?next"
+
+
+# ---- The ways to fail ----
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "retryable"),
+    [
+        ("/hang", "timeout", True),
+        ("/drip?bytes=100&interval=0.05", "timeout", True),
+        ("/close", "connection", True),
+        ("/reset", "connection", True),
+        ("/reset?after=500", "connection", True),
+        ("/length/too-long", "truncated", True),
+        ("/length/absurd", "truncated", True),
+        ("/chunked/broken", "truncated", True),
+        ("/chunked/truncated", "truncated", True),
+        ("/chunked/without-end", "truncated", True),
+        ("/gzip/truncated", "truncated", True),
+        ("/gzip/garbage", "decode", False),
+        ("/gzip/not-gzip", "decode", False),
+        ("/gzip-chain/3", "decode", False),
+        ("/gzip-chain/20", "decode", False),
+        ("/gzip-bomb?mb=64", "too-large", False),
+        ("/redirect-bomb?mb=64", "too-large", False),
+        ("/endless", "too-large", False),
+        ("/big?mb=3", "too-large", False),
+        ("/length/twice", "protocol", False),
+        ("/chunk-size?mb=1", "protocol", False),
+        ("/headers/long?kb=100", "protocol", False),
+        ("/headers/many?n=1000", "protocol", False),
+        ("/headers/flood?mb=1", "protocol", False),
+        ("/continue-flood?n=2001", "protocol", False),
+        ("/not-http/ssh", "protocol", False),
+        ("/not-http/no-status-line", "protocol", False),
+        ("/not-http/bad-status", "protocol", False),
+        ("http://nosuch.invalid/", "dns", None),
+        ("http://a..b/", "url", False),
+        ("http://x\ud800/", "url", False),
+    ],
+)
+def test_failures_have_a_kind_and_the_next_page_is_fetched_all_the_same(
+    failure: Callable[..., Failure], path: str, kind: str, retryable: bool | None
+) -> None:
+    started = time.monotonic()
+    found = failure(path)
+    assert found.kind == kind
+    if retryable is not None:
+        assert found.retryable is retryable
+    assert found.message
+    assert "object at 0x" not in found.message
+    assert time.monotonic() - started < 2 * TIMEOUT + 5
+
+
+def test_a_failure_leaves_no_socket_open(failure: Callable[..., Failure]) -> None:
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        for path in ("/length/twice", "/headers/long", "/not-http/ssh", "/endless", "/reset"):
+            failure(path)
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
+
+
+def test_a_port_where_nobody_listens(failure: Callable[..., Failure]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        found = failure(f"http://127.0.0.1:{nobody.getsockname()[1]}/")
+    assert (found.kind, found.retryable) == ("connection", True)
+    assert "Connection refused" in found.message
+
+
+def test_tls_where_there_is_none(failure: Callable[..., Failure]) -> None:
+    with Script(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        found = failure(server.url.replace("http:", "https:"))
+    assert (found.kind, found.retryable) == ("tls", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retryable"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "dns", False),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "dns", True),
+    ],
+)
+def test_a_name_server_that_is_away_may_come_back(
+    failure: Callable[..., Failure],
+    site: PracticeSite,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    kind: str,
+    retryable: bool,
+) -> None:
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *rest: Any) -> Any:
+        if host == "away.example":
+            raise error
+        return real(host, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    found = failure("http://away.example/")
+    assert (found.kind, found.retryable) == (kind, retryable)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EHOSTUNREACH, "connection"),
+        (errno.ENETUNREACH, "connection"),
+        (errno.EACCES, "connection"),
+        (errno.EINVAL, "connection"),
+        (errno.ETIMEDOUT, "timeout"),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_a_way_that_is_closed_is_a_failure_whatever_the_system_calls_it(
+    failure: Callable[..., Failure], monkeypatch: pytest.MonkeyPatch, number: int, kind: str
+) -> None:
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if address[1] == 9:
+            raise OSError(number, "closed")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    found = failure("http://127.0.0.1:9/")
+    assert (found.kind, found.retryable) == (kind, True)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), MemoryError(), RecursionError("deep")])
+def test_an_error_nobody_thought_of_is_a_failure_too(
+    fetch: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", fail)
+    with pytest.raises(FetchError) as caught:
+        fetch("/empty")
+    assert caught.value.failure.kind == "connection"
+    assert type(error).__name__ in caught.value.failure.message
+
+
+@pytest.mark.parametrize("path", ["/gzip-bomb?mb=256", "/redirect-bomb?mb=256", "/endless"])
+def test_memory_stays_small_whatever_is_sent(fetch: Callable[..., Exchange], path: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(FetchError, match="too-large: the page is larger than 2,097,152 bytes"):
+            fetch(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 * LIMIT
+    finally:
+        tracemalloc.stop()
+
+
+# ---- Connections, and what is not remembered ----
+
+
+@pytest.fixture
+def alone() -> Iterator[PracticeSite]:
+    """A practice site that nobody else asks."""
+    with demo.start(port=0) as started:
+        yield started
+
+
+def test_connections_are_kept_and_one_is_enough(alone: PracticeSite) -> None:
+    fetcher = make_fetcher(timeout=5, max_body=LIMIT, user_agent="test/1.0")
+    try:
+        for path in ("/empty", "/gzip", "/big?mb=1", "/status/404", "/redirect/1", "/no-content"):
+            fetcher.fetch(Request(alone.url + path))
+            fetcher.fetch(Request(alone.url + "/echo", "POST", body=b"x"))
+        stats = json.loads(fetcher.fetch(Request(alone.url + "/stats")).body)
+        assert (stats["connections"], stats["requests"]) == (1, 12)
+    finally:
+        fetcher.close()
+
+
+def test_cookies_are_not_sent_back(fetch: Callable[..., Exchange]) -> None:
+    fetch("/cookies/set?taste=sweet")
+    assert json.loads(fetch("/cookies").body) == {}
+
+
+def test_neither_environment_nor_netrc_has_a_say(
+    fetch: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login reader password practice\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nowhere"))
+    assert "authorization" not in echo(fetch("/echo"))["headers"]
+    assert fetch("/basic-auth").status == 401
+
+
+def test_credentials_in_a_url_are_sent_to_its_host(
+    fetch: Callable[..., Exchange], site: PracticeSite
+) -> None:
+    url = site.url.replace("http://", "http://reader:practice@")
+    assert fetch(f"{url}/basic-auth").status == 200
+    assert fetch("/basic-auth").status == 401
+
+
+def test_the_fetcher_of_a_seat_is_the_one_for_requests() -> None:
+    fetcher = make_fetcher(timeout=1, max_body=1, user_agent="test/1.0")
+    assert isinstance(fetcher, RequestsFetcher)
+    fetcher.close()
+    fetcher.close()
