@@ -38,6 +38,19 @@ class Collector:
         self._held[entry.rank] = (entry, result)
         self._held_bytes += result.body_bytes
 
+    def has_room_for(self, results: int, size: int) -> bool:
+        """Whether so much, held elsewhere besides, leaves room in the window."""
+        return (
+            len(self._held) + results < self._window
+            and self._held_bytes + size < self._window_bytes
+        )
+
+    def forget_after(self, rank: int) -> None:
+        """Drop what is held behind a rank: it isn't wanted any more."""
+        for behind in [held for held in self._held if held > rank]:
+            _, result = self._held.pop(behind)
+            self._held_bytes -= result.body_bytes
+
     def ready(self) -> Iterator[tuple[Entry, Result]]:
         """Give out, in order, what is complete up to the first gap."""
         while self.head in self._held:

@@ -1,11 +1,13 @@
 """The loop that moves requests and results between all stages; the only module that sees them all.
 
-     spider start --> scheduler [frontier > politeness] --Request--> executor --> worker
-                          ^                                        [fetcher > Response > spider]
-                          |                                                           |
-                          +-- not done: retry, redirect (same rank) -- engine <-------+ Result
-                                                                         |
-     output/NAME.json <-- exporter <-- pipeline <-- items, at commit -- collector (in order)
+    spider start --> scheduler [dupefilter > frontier > politeness] --Request--> executor --> worker
+                         ^   ^                                         [fetcher > Response > spider]
+                         |   |                                                                    |
+                         |   +-- not done: retry, redirect (same rank) -- engine <----------------+
+                         |                                                   |             Result
+                         +------- follow-ups, at commit ---- engine <-- collector (in order)
+                                                                 |
+     output/NAME.json <-- exporter <-- pipeline <-- items, at commit
 
 - Only two things cross to the worker and back: (spider reference, Request) going in, a Result
   coming out. Both are plain data, so threads and processes are the same to the engine.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -75,6 +78,8 @@ class Stats:
     """Pages committed, failed ones excluded."""
     failed: int = 0
     items: int = 0
+    failed_items: int = 0
+    """Items for which a step raised."""
     dropped: int = 0
     """Items that a step dropped."""
     requests: int = 0
@@ -83,6 +88,8 @@ class Stats:
     redirects: int = 0
     body_bytes: int = 0
     worker_deaths: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Links that were not followed, by reason."""
     statuses: dict[int, int] = field(default_factory=dict)
     """Answers by status."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -107,6 +114,7 @@ class Engine:
         sink: Sink,
         gauge: Gauge,
         until_empty: bool = False,
+        max_items: int | None = None,
         total: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -119,6 +127,7 @@ class Engine:
         self._sink = sink
         self._gauge = gauge
         self._until_empty = until_empty
+        self._max_items = max_items
         self._total = total
         self._clock = clock
         # A SimpleQueue, because a signal handler may put into it while the loop gets from it.
@@ -126,7 +135,7 @@ class Engine:
         self._completions = queue.SimpleQueue()
         self._in_flight = 0
         self._is_stopped = False
-        self._last_rank: int | None = None
+        self._is_cut = False
         self._failed_in_a_row = 0
         self.stats = Stats()
 
@@ -142,13 +151,25 @@ class Engine:
 
     def crawl(self) -> bool:
         """Work until everything is committed. False if it was stopped before."""
-        started = flushed = self._clock()
+        started = self._clock()
         log.info("started")
+        try:
+            self._loop()
+        finally:
+            self.stats.worker_deaths = getattr(self._executor, "deaths", 0)
+            self.stats.seconds = self._clock() - started
+            self.stats.skipped = self._scheduler.skipped
+            log.info("ended with %d pages, %d failed", self.stats.pages, self.stats.failed)
+        return not self._is_stopped or self._has_nothing_left()
+
+    def _loop(self) -> None:
+        flushed = self._clock()
         while True:
-            self._hand_out()
             self._show()
+            self._hand_out()
             if self._is_over():
                 break
+            self._show()
             completion = self._next_completion()
             while completion is not None:
                 self._returned(*completion)
@@ -157,44 +178,45 @@ class Engine:
             if self._clock() - flushed >= _SECONDS_BETWEEN_FLUSHES:
                 self._sink.flush()
                 flushed = self._clock()
-        self.stats.worker_deaths = getattr(self._executor, "deaths", 0)
-        self.stats.seconds = self._clock() - started
-        log.info("ended with %d pages, %d failed", self.stats.pages, self.stats.failed)
-        return not self._is_stopped or self._has_nothing_left()
 
     def _hand_out(self) -> None:
         while not self._is_stopped and self._in_flight < self._slots:
-            entry = self._scheduler.next(self._highest_rank())
+            entry = self._scheduler.next(
+                self._collector.max_rank, may_speculate=self._may_speculate()
+            )
             if entry is None:
                 return
+            if entry.result is not None:
+                self._hold(entry, entry.result)
+                continue
             self._in_flight += 1
             self.stats.requests += 1
-            future = self._executor.submit(work, self._reference, entry.request)
+            future = self._executor.submit(work, self._reference, entry.target)
             future.add_done_callback(partial(self._complete, entry))
 
     def _complete(self, entry: Entry, future: Future[Result]) -> None:
         self._completions.put((entry, future))
 
-    def _highest_rank(self) -> float:
-        if self._last_rank is not None:
-            return min(self._last_rank, self._collector.max_rank)
-        return self._collector.max_rank
+    def _may_speculate(self) -> bool:
+        """Whether there is room for results that can't be committed yet."""
+        return self._collector.has_room_for(
+            self._scheduler.ahead_results, self._scheduler.ahead_bytes
+        )
 
     def _is_over(self) -> bool:
-        if self._last_rank is not None and self._collector.head > self._last_rank:
-            return True  # what is still in flight lies behind the end and isn't waited for
-        if self._in_flight:
-            return False
-        return self._is_stopped or self._has_nothing_left()
+        # What is in flight when all ranks are committed lies behind the end and isn't waited for.
+        return self._has_nothing_left() or (self._is_stopped and not self._in_flight)
 
     def _has_nothing_left(self) -> bool:
-        everything_is_known = self._scheduler.start_is_exhausted
-        return everything_is_known and self._collector.head >= self._scheduler.known
+        all_committed = self._collector.head >= self._scheduler.known
+        return self._is_cut or (all_committed and self._scheduler.is_exhausted)
 
     def _next_completion(self) -> tuple[Entry, Future[Result]] | None:
         timeout = _LONGEST_WAIT
         if self._in_flight < self._slots and not self._is_stopped:
-            due = self._scheduler.seconds_to_next(self._highest_rank())
+            due = self._scheduler.seconds_to_next(
+                self._collector.max_rank, may_speculate=self._may_speculate()
+            )
             timeout = timeout if due is None else min(due, timeout)
         try:
             return self._completions.get(timeout=timeout)
@@ -211,6 +233,8 @@ class Engine:
         """An attempt is over: hold its result, or put the request back under its rank."""
         self._in_flight -= 1
         self._scheduler.returned(entry)
+        if entry.is_void:
+            return
         result = _result_of(future)
         self._count(result)
         failure = result.failure
@@ -220,19 +244,17 @@ class Engine:
                 self.stats.redirects += 1
                 return
             result = Result(failure=failure, status=result.status)
-        if failure is not None and self._try_again(entry, failure):
+        if failure is not None and self._scheduler.retry(entry, failure):
+            self.stats.retries += 1
+            log.info("trying again: %s (%s)", entry.target.url, failure.message)
             return
+        self._scheduler.speculate(entry, result.follow)
+        if not self._scheduler.finished_ahead(entry, result):
+            self._hold(entry, result)
+
+    def _hold(self, entry: Entry, result: Result) -> None:
+        entry.result = None
         self._collector.hold(entry, result)
-
-    def _try_again(self, entry: Entry, failure: Failure) -> bool:
-        if self._is_past_the_end(entry) or not self._scheduler.retry(entry, failure):
-            return False
-        self.stats.retries += 1
-        log.info("trying again: %s (%s)", entry.request.url, failure.message)
-        return True
-
-    def _is_past_the_end(self, entry: Entry) -> bool:
-        return self._last_rank is not None and entry.rank > self._last_rank
 
     def _count(self, result: Result) -> None:
         self.stats.body_bytes += result.body_bytes
@@ -242,15 +264,29 @@ class Engine:
             _add_one(self.stats.statuses, result.status)
 
     def _commit(self) -> None:
-        for entry, result in self._collector.ready():
-            if self._is_past_the_end(entry):
-                return
-            if self._until_empty and self._is_end(entry, result):
-                continue
-            if result.failure is not None:
-                self._commit_failure(entry, result.failure)
-            else:
-                self._commit_items(entry, result.items)
+        head = -1
+        while head < self._collector.head and not self._is_cut:
+            head = self._collector.head
+            for entry, result in self._collector.ready():
+                self._commit_page(entry, result)
+                if self._is_cut:
+                    return
+            # What was committed may have earned ranks for pages that are here already.
+            for entry in self._scheduler.finished(self._collector.max_rank):
+                if entry.result is not None:
+                    self._hold(entry, entry.result)
+
+    def _commit_page(self, entry: Entry, result: Result) -> None:
+        is_left_out = self._scheduler.committed(entry) is not None
+        if self._until_empty and entry.is_start and self._is_end(entry, result):
+            return
+        if is_left_out:
+            return
+        if result.failure is not None:
+            self._commit_failure(entry, result.failure)
+        else:
+            self._commit_items(entry, result.items)
+            self._scheduler.follow(entry, result.follow)
 
     def _is_end(self, entry: Entry, result: Result) -> bool:
         """Whether `--pages until-empty` ends here. A page that isn't there counts as empty."""
@@ -262,14 +298,14 @@ class Engine:
             self._end_at(entry)
             return False
         self._failed_in_a_row = 0
-        if result.items:
+        if result.items or result.follow:
             return False
         self._end_at(entry)
         return True
 
     def _end_at(self, entry: Entry) -> None:
-        self._last_rank = entry.rank
-        self._scheduler.end_start()
+        self._scheduler.end_start(entry)
+        self._collector.forget_after(entry.rank)
 
     def _commit_items(self, entry: Entry, items: list[Item]) -> None:
         self.stats.pages += 1
@@ -278,15 +314,23 @@ class Engine:
             try:
                 changed = self._pipeline.apply(item)
             except Exception as error:  # noqa: BLE001  (a step's error fails its item, not the run)
-                failure = Failure("pipeline", f"{type(error).__name__}: {error}")
+                failure = Failure(
+                    "pipeline",
+                    f"{type(error).__name__}: {error}",
+                    traceback="".join(traceback.format_exception(error)),
+                )
+                self.stats.failed_items += 1
                 self._sink.fail({**_record(entry, failure), "item": item})
                 _add_one(self.stats.failures, failure.kind)
-                log.warning("an item of %s failed: %s", entry.request.url, failure.message)
+                log.warning("an item of %s failed: %s", entry.target.url, failure.message)
                 continue
             if changed is None:
                 self.stats.dropped += 1
             else:
                 kept.append(changed)
+        if self._max_items is not None and self.stats.items + len(kept) >= self._max_items:
+            kept = kept[: self._max_items - self.stats.items]
+            self._is_cut = True
         self._sink.write(kept)
         self.stats.items += len(kept)
 
@@ -294,18 +338,22 @@ class Engine:
         self.stats.failed += 1
         _add_one(self.stats.failures, failure.kind)
         self._sink.fail(_record(entry, failure))
-        log.warning("failed: %s (%s)", entry.request.url, failure.message)
+        log.warning("failed: %s (%s)", entry.target.url, failure.message)
+        if failure.traceback is not None:
+            log.info("%s", failure.traceback.rstrip())
 
     def _show(self) -> None:
-        known = self._scheduler.known if self._scheduler.start_is_exhausted else self._total
+        known = self._scheduler.foreseen
+        if known is None:
+            known = self._total
         self._gauge.update(
             known=-1 if known is None else known,
-            done=self._collector.head,
+            done=self.stats.pages + self.stats.failed,
             items=self.stats.items,
             failures=self.stats.failed,
             retries=self.stats.retries,
             in_flight=self._in_flight,
-            held=len(self._collector),
+            held=len(self._collector) + self._scheduler.ahead_results,
             waiting=self._scheduler.waiting,
             deaths=getattr(self._executor, "deaths", 0),
         )
@@ -329,15 +377,15 @@ def _result_of(future: Future[Result]) -> Result:
 def _record(entry: Entry, failure: Failure) -> dict[str, Any]:
     """A line of failed.jsonl."""
     record: dict[str, Any] = {
-        "url": entry.request.url,
+        "url": entry.target.url,
         "rank": entry.rank,
         "attempts": entry.attempts,
         "kind": failure.kind,
         "message": failure.message,
         "status": failure.status,
     }
-    if entry.request.history:
-        record["redirected_from"] = list(entry.request.history)
+    if entry.target.history:
+        record["redirected_from"] = list(entry.target.history)
     if failure.traceback is not None:
         record["traceback"] = failure.traceback
     return record

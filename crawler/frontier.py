@@ -7,22 +7,43 @@ from dataclasses import dataclass, field
 
 from crawler.politeness import Politeness
 from crawler.request import Request
+from crawler.result import Result
 from crawler.url import host
 
 
 @dataclass(order=True, slots=True)
 class Entry:
-    """A request in the frontier or in flight. Its rank never changes, whatever happens to it."""
+    """A request in the frontier or in flight.
+
+    Once it has a rank it keeps it, whatever happens: retries and redirects change nothing.
+    """
 
     rank: int
     request: Request = field(compare=False)
     attempts: int = field(default=0, compare=False)
     """Attempts made, the one in flight included; a redirect begins none."""
+    depth: int = field(default=0, compare=False)
+    """Links from a start request."""
+    is_start: bool = field(default=False, compare=False)
+    moved_to: Request | None = field(default=None, compare=False)
+    """Where it was redirected."""
+    due: float = field(default=0.0, compare=False)
+    """When its next attempt may be made."""
+    is_in_flight: bool = field(default=False, compare=False)
+    is_void: bool = field(default=False, compare=False)
+    """Nobody wants it any more."""
+    result: Result | None = field(default=None, compare=False)
+    """What came of it, if that was known before it had a rank."""
+
+    @property
+    def target(self) -> Request:
+        """What is to be fetched: the request, or where it was redirected."""
+        return self.moved_to or self.request
 
     @property
     def host(self) -> str:
         """What politeness goes by."""
-        return host(self.request.url)
+        return host(self.target.url)
 
 
 class Frontier:
@@ -43,6 +64,7 @@ class Frontier:
 
     def add(self, entry: Entry, due: float = 0.0) -> None:
         """Put in a new request, or one that must be tried again at `due`."""
+        entry.due = due
         if due:
             heapq.heappush(self._waiting, (due, entry))
         else:
@@ -52,6 +74,7 @@ class Frontier:
         """The lowest rank that may go now and is at most `max_rank`, or None."""
         while self._waiting and self._waiting[0][0] <= now:
             self.add(heapq.heappop(self._waiting)[1])
+        self._forget_void()
         best = min(
             (
                 queue[0]
@@ -61,10 +84,7 @@ class Frontier:
             default=None,
         )
         if best is not None:
-            queue = self._by_host[best.host]
-            heapq.heappop(queue)
-            if not queue:
-                del self._by_host[best.host]
+            self._pop(best.host)
         return best
 
     def next_due(self, max_rank: float) -> float | None:
@@ -74,5 +94,19 @@ class Frontier:
             for host, queue in self._by_host.items()
             if queue[0].rank <= max_rank
         ]
-        times += [due for due, entry in self._waiting if entry.rank <= max_rank]
+        times += [
+            due for due, entry in self._waiting if entry.rank <= max_rank and not entry.is_void
+        ]
         return min(times, default=None)
+
+    def _forget_void(self) -> None:
+        """Remove void entries where they would be next."""
+        for name in [name for name, queue in self._by_host.items() if queue[0].is_void]:
+            while name in self._by_host and self._by_host[name][0].is_void:
+                self._pop(name)
+
+    def _pop(self, name: str) -> None:
+        queue = self._by_host[name]
+        heapq.heappop(queue)
+        if not queue:
+            del self._by_host[name]

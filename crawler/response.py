@@ -149,8 +149,42 @@ class Response:
         except ValueError:
             return href
 
+    def follow(self, target: str | Selector, **request: Any) -> Request:
+        """A request for a link of this page: a URL, absolute or not, or an element or attribute.
+
+        `request` are fields of the Request: `callback=`, `meta=`, `headers=` ... Yield it, and its
+        page's items come after those of all pages that are asked for before.
+        """
+        return Request(self.urljoin(_href(target)), **request)
+
+    def follow_all(
+        self, *, css: str | None = None, xpath: str | None = None, **request: Any
+    ) -> Iterator[Request]:
+        """A request for each link that a selector finds: elements with an `href`, or attributes.
+
+        Links that can't be fetched (`mailto:`, `javascript:`) are left out.
+        """
+        if (css is None) == (xpath is None):
+            raise TypeError("give follow_all() either css= or xpath=")
+        links = self.css(css) if css is not None else self.xpath(xpath or "")
+        for link in links:
+            url = self.urljoin(_href(link))
+            if url.lower().startswith(("http://", "https://")):
+                yield Request(url, **request)
+
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url} ({len(self.body)} bytes)>"
+
+
+def _href(target: str | Selector) -> str:
+    if isinstance(target, str):
+        return target
+    if isinstance(target.root, str):  # an attribute or text
+        return target.root
+    href = target.attrib.get("href", target.attrib.get("src"))
+    if href is None:
+        raise ValueError(f"<{target.root.tag}> has neither href nor src to follow")
+    return href
 
 
 def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:

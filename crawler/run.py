@@ -90,15 +90,14 @@ def crawling(
     name: str | None = None,
     keep_items: bool = False,
     flags: Iterable[Layer] = (),
-    practice: Mapping[str, Any] | None = None,
 ) -> Iterator[Crawl]:
     """A crawl that is set up and ready to run; taken down when the block ends.
 
     `outputs` are targets as `-o` takes them, or None for a run that leaves nothing on disk.
-    `practice` are options of the practice site. Raises whatever is wrong with the input before
-    anything is fetched.
+    Raises whatever is wrong with the input before anything is fetched.
     """
     from crawler.arguments import convert_arguments
+    from crawler.errors import UsageError
     from crawler.loader import load_spider
     from crawler.output import Output, check_targets, parse_target
     from crawler.progress import Block, block_name, remove_stale
@@ -108,12 +107,23 @@ def crawling(
 
     _refuse_inside_worker()
     spider = load_spider(target)
+    flags = list(flags)
     own = (f"the spider {spider.name}", spider.options.settings)
-    settings = resolve([from_file(Path("crawl.toml")), own, from_environment(), *flags])
+    settings = resolve([from_file(Path("crawl.toml")), own, *from_environment(), *flags])
+    if settings.mode == "processes" and spider.reference.startswith("local:"):
+        raise UsageError(
+            f"{spider.name} is defined in a notebook or inside another function, where other "
+            "processes can't find it: put it in a file, or use mode='threads'"
+        )
+    if urls is not None and any("pages" in layer for _, layer in flags):
+        raise UsageError(
+            "pages and urls don't go together: urls says it all (a pattern such as "
+            "'https://site/page/{1..4}/' gives pages)"
+        )
     converted = convert_arguments(spider.function, arguments or {})
     targets = [parse_target(text) for text in outputs or []]
     with ExitStack() as stack:
-        place = _place(spider, site, urls, practice or {}, stack)
+        place = _place(spider, site, urls, stack)
         start, total = start_requests(
             spider,
             pages=settings.pages,
@@ -264,7 +274,6 @@ def _place(
     spider: Spider,
     site: str | None,
     urls: Iterable[str | Request] | None,
-    practice: Mapping[str, Any],
     stack: ExitStack,
 ) -> _Place | None:
     from crawler.errors import UsageError
@@ -278,12 +287,7 @@ def _place(
     if site is None and reason is not None and urls is None:
         from crawler.demo import start
 
-        return _Place(stack.enter_context(start(**practice)), reason)
-    if practice:
-        raise UsageError(
-            f"{' and '.join(f'--{option}' for option in practice)} is for the practice site, "
-            "which this crawl doesn't use"
-        )
+        return _Place(stack.enter_context(start()), reason)
     return None if site is None else _Place(site)
 
 
@@ -312,6 +316,7 @@ def _engine(
     from crawler.politeness import Politeness
     from crawler.retry import RetryPolicy
     from crawler.scheduler import Scheduler
+    from crawler.scope import Scope
 
     if settings.mode in ("sequential", "threads"):
         import crawler.fetchers.requests  # noqa: F401  (while the practice site gets ready)
@@ -337,6 +342,11 @@ def _engine(
                 politeness=Politeness(settings.delay, serial=settings.slots == 1),
                 retry=settings.retry or RetryPolicy(),
                 retries=settings.retries,
+                scope=Scope(
+                    allow_hosts=settings.allow_hosts, allow=settings.allow, deny=settings.deny
+                ),
+                max_pages=settings.max_pages,
+                max_depth=settings.max_depth,
             ),
             executor=executor,
             slots=settings.slots,
@@ -345,6 +355,7 @@ def _engine(
             sink=sink,
             gauge=block.engine,
             until_empty=settings.pages is not None and settings.pages.until_empty,
+            max_items=settings.max_items,
             total=total,
         )
         is_over = True
@@ -354,13 +365,12 @@ def _engine(
 
 
 def _refuse_inside_worker() -> None:
-    """A script that crawls when it is imported would start itself again in each worker."""
+    """A script without `if __name__ == "__main__"` would start itself again in each worker."""
     import multiprocessing
 
     if multiprocessing.current_process().name.startswith("crawl-worker-"):
         from crawler.errors import UsageError
+        from crawler.loader import end_import
 
-        raise UsageError(
-            "run() was called while a worker process imported this file: "
-            "put the call under `if __name__ == '__main__':`"
-        )
+        end_import()
+        raise UsageError("a spider can't crawl: run() was called in a worker process")

@@ -28,15 +28,19 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     one found.
     """
     failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
+    if stats.failed_items:
+        failed += f", and {stats.failed_items} items"
     if not is_finished:
-        return Verdict(130, "interrupted", is_published=False)
+        return Verdict(130, "interrupted; nothing is published", is_published=False)
     if stats.failed and not stats.pages:
         if stats.statuses and _REFUSED.issuperset(stats.statuses):
             return Verdict(7, f"blocked by the site: {failed}, with 403 or 429", is_published=False)
         return Verdict(3, f"{failed}; nothing is published", is_published=False)
+    if stats.failed_items and not stats.items:
+        return Verdict(3, f"{failed}; nothing is published", is_published=False)
     if stats.items < settings.min_items:
         few = f"{stats.items} items, fewer than {settings.min_items}; nothing is published"
         return Verdict(4, few, is_published=False)
-    if stats.failed > settings.max_failed:
+    if stats.failed + stats.failed_items > settings.max_failed:
         return Verdict(3, failed, is_published=True)
     return Verdict(0, None, is_published=True)

@@ -11,12 +11,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from crawler.arguments import arguments_for
 from crawler.errors import CrawlError, FetchError, ItemError
 from crawler.fetchers import Exchange, Fetcher, make_fetcher
-from crawler.loader import load_function
+from crawler.loader import beside, callback_name, load_function
 from crawler.request import Request
 from crawler.response import Response
 from crawler.result import Failure, Item, Result, plain
@@ -60,20 +61,36 @@ class WorkerSettings:
     """Keyword arguments of the spider."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A function of the user, and how it is called."""
+
+    function: Callable[..., Any]
+    takes_page: bool
+    arguments: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class _Seat:
-    """One thread that works: its fetcher and the spiders it has loaded."""
+    """One thread that works: its fetcher and the functions it has loaded."""
 
     settings: WorkerSettings
     monitor: Monitor
     fetcher: Fetcher | None = None
-    spiders: dict[str, tuple[Callable[..., Any], bool]] = field(default_factory=dict)
+    functions: dict[str, _Loaded] = field(default_factory=dict)
 
-    def spider(self, reference: str) -> tuple[Callable[..., Any], bool]:
-        if reference not in self.spiders:
+    def function(self, reference: str, request: Request) -> _Loaded:
+        """The function that gets the request's page: the spider, or the request's callback."""
+        if isinstance(request.callback, str):
+            reference = beside(reference, request.callback)
+        if reference not in self.functions:
             function = load_function(reference)
-            self.spiders[reference] = (function, takes_response(function))
-        return self.spiders[reference]
+            arguments = dict(self.settings.arguments)
+            if request.callback is not None:
+                arguments = arguments_for(function, arguments)
+            takes_page = takes_response(function) or request.callback is not None
+            self.functions[reference] = _Loaded(function, takes_page, arguments)
+        return self.functions[reference]
 
     def fetch(self, request: Request) -> Exchange:
         if self.fetcher is None:
@@ -112,10 +129,10 @@ def _work(seat: _Seat, reference: str, request: Request) -> Result:
     started = time.perf_counter()
     exchange = None
     try:
-        function, wants_response = seat.spider(reference)
+        loaded = seat.function(reference, request)
         argument: str | Response = request.url
         seat.monitor.fetching(request.url)
-        if wants_response:
+        if loaded.takes_page:
             exchange = _fetch(seat, request)
             location = _redirect_target(exchange)
             if location is not None:
@@ -134,17 +151,17 @@ def _work(seat: _Seat, reference: str, request: Request) -> Result:
         return _result(exchange, started, failure=Failure("spider", str(error)))
     fetched = time.perf_counter()
     seat.monitor.parsing()
-    items: list[Item] = []
+    given = _Given([], [])
     failure = None
     try:
-        items = _items(function(argument, **seat.settings.arguments))
+        given = _given(loaded.function(argument, **loaded.arguments), reference)
     except ItemError as error:
         failure = Failure("item", str(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  (the one catch-all; also sys.exit() and asyncio's)
         failure = Failure("spider", _headline(error), traceback=_users_traceback(error))
-    return _result(exchange, started, fetched=fetched, items=items, failure=failure)
+    return _result(exchange, started, fetched=fetched, given=given, failure=failure)
 
 
 def _fetch(seat: _Seat, request: Request) -> Exchange:
@@ -184,14 +201,15 @@ def _result(
     started: float,
     *,
     fetched: float | None = None,
-    items: list[Item] | None = None,
+    given: _Given | None = None,
     redirect: str | None = None,
     failure: Failure | None = None,
 ) -> Result:
     now = time.perf_counter()
     fetched = now if fetched is None else fetched
     return Result(
-        items=items or [],
+        items=given.items if given is not None else [],
+        follow=given.follow if given is not None else [],
         redirect=redirect,
         failure=failure,
         status=exchange.status if exchange is not None else None,
@@ -201,28 +219,50 @@ def _result(
     )
 
 
-def _items(returned: object) -> list[Item]:
-    """What a spider returned or yielded, as a list of plain items."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a spider returned or yielded, as plain data."""
+
+    items: list[Item]
+    follow: list[Request]
+
+
+def _given(returned: object, reference: str) -> _Given:
     if returned is None:
-        return []
+        return _Given([], [])
     if isinstance(returned, dict):
-        return [plain(returned)]
+        return _Given([plain(returned)], [])
+    if isinstance(returned, Request):
+        return _Given([], [_plain_request(returned, reference)])
     if inspect.iscoroutine(returned):
         returned.close()  # or Python would warn that nobody awaited it
         raise ItemError("the spider is an async function; write a plain one: def, not async def")
     if isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
         raise ItemError(
             f"the spider returned a {type(returned).__name__}; "
-            "return a dict or a list of dicts, or yield dicts"
+            "return a dict or a list of dicts, or yield dicts and Requests"
         )
-    return [_checked(item, index) for index, item in enumerate(returned)]
+    given = _Given([], [])
+    for index, thing in enumerate(returned):
+        if isinstance(thing, Request):
+            given.follow.append(_plain_request(thing, reference))
+        elif isinstance(thing, dict):
+            given.items.append(plain(thing, f"item[{index}]"))
+        else:
+            raise ItemError(
+                f"item[{index}] is a {type(thing).__name__}; yield dicts, and Requests to follow"
+            )
+    return given
 
 
-def _checked(item: object, index: int) -> Item:
-    if not isinstance(item, dict):
-        raise ItemError(f"item[{index}] is a {type(item).__name__}; items are dicts")
-    checked: Item = plain(item, f"item[{index}]")
-    return checked
+def _plain_request(request: Request, reference: str) -> Request:
+    """The request as data that any process can hold: its callback by name, its meta plain."""
+    callback = request.callback
+    if callback is not None:
+        callback = callback_name(callback, reference)
+    return replace(
+        request, url=plain(request.url), callback=callback, meta=plain(request.meta, "meta")
+    )
 
 
 def _headline(error: BaseException) -> str:

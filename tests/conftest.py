@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crawler import demo
 from crawler.demo import PracticeSite
+
+# No deadlines and no complaints about slowness: they measure the machine, not the program.
+settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared machine")
 
 REPOSITORY = Path(__file__).parents[1]
 

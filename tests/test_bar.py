@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
-from deadline import wait_until
-from terminal import Terminal
 
 from crawler.cli.bar import Kind, Pace, display, duration, sentence
 from crawler.progress import Block, RunState, Snapshot, Totals, block_name
+from deadline import wait_until
+from terminal import Terminal
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_spider_arguments_follow_the_annotations(tmp_cwd: Path) -> None:
     assert crawl(*run, "-a", "big=yes").returncode == 0
     assert published("output/typed.json") == [{"n": 3, "tags": ["a", "b"], "big": True}]
     wrong = crawl(*run, "-a", "big=perhaps")
-    assert (wrong.returncode, wrong.stderr) == (2, "crawl: -a big=perhaps: this is no yes or no\n")
+    assert (wrong.returncode, wrong.stderr) == (2, "crawl: -a big=perhaps: expected yes or no\n")
 
 
 # Settings

@@ -21,6 +21,10 @@ RULES = {
     "politeness",
     "publish",
     "retry",
+    "scope",
+    "dupefilter",
+    "fingerprint",
+    "canonical",
     "start",
     "url",
 }
@@ -55,6 +59,7 @@ HOMES = {
     "charset_normalizer": "response.py",
     "tenacity": "retry.py",
     "filelock": "run_folder.py",
+    "idna": "canonical.py",
 }
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "core", "misc", "manager", "handler"}

@@ -14,7 +14,6 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
-from deadline import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from crawler.progress import (
     remove_stale,
     running,
 )
+from deadline import wait_until
 
 SHM = Path("/dev/shm")
 listable = pytest.mark.skipif(not SHM.is_dir(), reason="blocks can't be listed here")

@@ -6,16 +6,17 @@ import hashlib
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crawler.cli.flags import flag_layers, read_urls
 
 if TYPE_CHECKING:
+    from crawler.demo import PracticeSite
     from crawler.run import Crawl
 
 
@@ -65,20 +66,25 @@ def compare(
     from crawler.run import crawling
 
     log_to_stderr(0, 0)
-    practice = {k: v for k, v in {"latency": latency, "fail": fail}.items() if v is not None}
+    given = read_urls(urls)
+    start = None if given is None else list(given)  # stdin can be read only once
     rows = []
-    with tempfile.TemporaryDirectory(prefix="crawl-compare-") as folder:
+    with ExitStack() as stack:
+        practice = {k: v for k, v in {"latency": latency, "fail": fail}.items() if v is not None}
+        place = _practice_site(spider, is_elsewhere=bool(site or urls), options=practice)
+        if place is not None:
+            site = stack.enter_context(place).url
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-compare-")))
         for way in _WAYS:
-            file = Path(folder) / f"{way.mode}-{way.workers}.json"
+            file = folder / f"{way.mode}-{way.workers}.json"
             crawl = crawling(
                 spider,
-                urls=read_urls(urls),
+                urls=start,
                 site=site,
                 arguments=dict(map(parse_argument, arguments)),
                 outputs=[str(file)],
-                output_folder=Path(folder),
+                output_folder=folder,
                 flags=[*flag_layers(settings), ("crawl compare", way.settings)],
-                practice=practice,
             )
             rows.append(_timed(way, crawl, file))
     width = max(len(row.way.title) for row in rows)
@@ -105,10 +111,24 @@ class _Row:
     digest: str
 
 
+def _practice_site(
+    spider: str, *, is_elsewhere: bool, options: dict[str, Any]
+) -> PracticeSite | None:
+    """One practice site for all ways, if the spider needs one: another would have other URLs."""
+    from crawler.demo import start
+    from crawler.errors import UsageError
+    from crawler.loader import load_spider
+
+    if not is_elsewhere and load_spider(spider).options.practice_site is not None:
+        return start(**options)
+    if options:
+        given = " and ".join(f"--{option}" for option in options)
+        raise UsageError(f"{given}: only for the practice site, which this crawl doesn't use")
+    return None
+
+
 def _timed(way: _Way, ready: AbstractContextManager[Crawl], file: Path) -> _Row:
     with ready as crawl:
-        if crawl.notice:  # and the practice site is ready, which isn't timed
-            click.echo(f"{way.title}: {crawl.notice}", err=True)
         started = time.perf_counter()
         with redirect_stdout(sys.stderr):
             stats = crawl.run().stats

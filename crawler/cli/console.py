@@ -51,4 +51,5 @@ def log_to_stderr(verbose: int, quiet: int) -> None:
     handler.setFormatter(_Formatter("%(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
+    logging.getLogger("filelock").setLevel(logging.WARNING)  # it tells of each lock
     root.setLevel(min(level, logging.INFO))

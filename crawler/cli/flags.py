@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
-def flag_layers(flags: dict[str, str | None]) -> list[tuple[str, dict[str, object]]]:
+def flag_layers(flags: Mapping[str, object]) -> list[tuple[str, dict[str, object]]]:
     """The flags that were given, each as a layer of settings of its own, to be named in errors."""
     return [
-        (f"--{name.replace('_', '-')}", {name: value})
+        (
+            f"--{name.removesuffix('s') if isinstance(value, tuple) else name}".replace("_", "-"),
+            {name: value},
+        )
         for name, value in flags.items()
-        if value is not None
+        if value not in (None, ())
     ]
 
 
@@ -32,6 +35,9 @@ def read_urls(sources: tuple[str, ...]) -> list[str] | Iterator[str] | None:
             continue
         try:
             found += urls_in(Path(source).read_text(encoding="utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--urls {source}: the file can't be read: {error}") from None
+        except OSError as error:
+            raise UsageError(
+                f"--urls {source}: the file can't be read: {error.strerror or error} "
+                "(a URL begins with http:// or https://)"
+            ) from None
     return found

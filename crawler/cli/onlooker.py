@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ENDS = {
     RunState.RUNNING: "process {0.pid}, which ran the crawl, died",
     RunState.FINISHED: "the crawl has finished",
-    RunState.STOPPED: "the crawl was stopped and can be resumed",
+    RunState.STOPPED: "the crawl was stopped",
     RunState.FAILED: "the crawl failed",
 }
 

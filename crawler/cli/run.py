@@ -48,6 +48,18 @@ Progress = Literal["auto", "bar", "plain", "none"]
 )
 @click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
 @click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")
+@click.option("--max-pages", metavar="N", help="End after so many pages.")
+@click.option("--max-items", metavar="N", help="End after so many items.")
+@click.option("--max-depth", metavar="N", help="Follow links so far from a start page.")
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Follow links to this host too, and below it; '*' is any. Default: the start's hosts.",
+)
+@click.option("--allow", multiple=True, metavar="REGEX", help="Follow only URLs that match.")
+@click.option("--deny", multiple=True, metavar="REGEX", help="Don't follow URLs that match.")
 @click.option("--max-failed", metavar="N", help="Exit with 3 if more pages failed (0).")
 @click.option("--min-items", metavar="N", help="Publish nothing and exit with 4 below this (0).")
 @click.option("--max-body", metavar="BYTES", help="Largest page, decompressed (33554432).")
@@ -71,7 +83,7 @@ def run(
     progress: Progress,
     verbose: int,
     quiet: int,
-    **settings: str | None,
+    **settings: str | tuple[str, ...] | None,
 ) -> None:
     """Run a spider: NAME (from spiders/NAME.py), file.py[:function] or package.module:function.
 
@@ -103,7 +115,10 @@ def run(
     ):
         if crawl.notice and not quiet:
             say(crawl.notice)
-        with _display(crawl, "none" if quiet else progress), _signals(crawl) as received:
+        # Items and a bar on one terminal would overwrite each other.
+        is_crowded = any(name.startswith("-") for name in outputs) and os.isatty(1)
+        shown = "none" if quiet or is_crowded else progress
+        with _display(crawl, shown), _signals(crawl) as received:
             result = crawl.run()
     if not quiet or result.exit_code:
         say(_summary(result, crawl.folder.path, list(outputs) or [str(default)]))
@@ -117,6 +132,9 @@ def _ended_at_once() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        from crawler.cli.console import say
+
+        say("ended at once; nothing is published")
         sys.stderr.flush()
         os._exit(128 + signal.SIGINT)
 
@@ -133,15 +151,24 @@ def _broken_pipe_is_the_end() -> Iterator[None]:
 
 @contextmanager
 def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
+    import pdb
+
     from crawler.cli.bar import display
+    from crawler.cli.console import say
 
     with display(crawl.block, progress, stream=sys.stderr) as shown:
         hook = sys.breakpointhook
 
         def pause_and_debug(*args: Any, **kwargs: Any) -> Any:
             shown.pause()
-            sys.stdout = sys.__stdout__
-            return hook(*args, **kwargs)
+            if crawl.settings.mode != "sequential":
+                say("breakpoint() in several threads at once; --mode sequential is made for it")
+            if sys.__stdout__ is not None:
+                sys.stdout = sys.__stdout__
+            if hook is not sys.__breakpointhook__ or "PYTHONBREAKPOINT" in os.environ:
+                return hook(*args, **kwargs)
+            # The standard hook would stop in the frame that called it: here.
+            return pdb.Pdb().set_trace(sys._getframe(1))
 
         sys.breakpointhook = pause_and_debug
         try:
@@ -153,6 +180,7 @@ def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
 @contextmanager
 def _signals(crawl: Crawl) -> Iterator[list[int]]:
     """Once: finish what is in flight and end. Twice: end now. Yields the signals that came."""
+    from crawler.cli.bar import plural
     from crawler.cli.console import say
 
     received: list[int] = []
@@ -162,7 +190,9 @@ def _signals(crawl: Crawl) -> Iterator[list[int]]:
         if len(received) > 1:
             raise KeyboardInterrupt
         crawl.stop()
-        say(f"stopping: {crawl.engine.in_flight} requests are in flight; Ctrl-C again to end now")
+        left = plural(crawl.engine.in_flight, "request")
+        again = "; Ctrl-C again to end now" if number == signal.SIGINT else ""
+        say(f"stopping: waiting for {left} in flight{again}")
 
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -176,16 +206,28 @@ def _signals(crawl: Crawl) -> Iterator[list[int]]:
 
 
 def _summary(result: CrawlResult, folder: Path, outputs: list[str]) -> str:
+    from crawler.cli.bar import plural
+    from crawler.output import parse_target
+
     stats, verdict = result.stats, result.verdict
-    lines = [f"{stats.pages} pages, {stats.items} items in {stats.seconds:.2f} s"]
+    pages = plural(stats.pages + stats.failed, "page")
+    first = f"{pages}, {plural(stats.items, 'item')} in {stats.seconds:.2f} s"
     if stats.failed:
-        lines[0] += f", {stats.failed} failed"
+        first += f", {plural(stats.failed, 'page')} failed"
+    if stats.failed_items:
+        first += f", {plural(stats.failed_items, 'item')} failed"
     if stats.retries:
-        lines[0] += f", {stats.retries} retries"
+        first += f", {plural(stats.retries, 'retry', 'retries')}"
+    lines = [first]
     if verdict.problem:
         lines.append(verdict.problem)
-    if verdict.problem or stats.failures:
+    if stats.failures:
+        lines.append(f"more in {folder / 'failed.jsonl'}")
+    elif verdict.problem:
         lines.append(f"more in {folder}")
+    elif not stats.items:
+        lines.append("nothing was found; with --min-items 1 the old output would be kept")
     if verdict.is_published:
-        lines += [f"-> {name}" for name in outputs if not name.startswith("-")]
+        targets = map(parse_target, outputs)
+        lines += [f"-> {target}" for target in targets if target.path is not None]
     return "\n".join(lines)

@@ -1,0 +1,253 @@
+"""Following links: the same pages in the same order for any timing, in every mode."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import crawler
+from command_line import crawl, spider_file
+from crawler import Request, Response, spider
+from crawler.collector import Collector
+from crawler.demo import PracticeSite
+from crawler.engine import Engine
+from crawler.pipeline import Pipeline
+from crawler.politeness import Politeness
+from crawler.result import Failure, Result
+from crawler.scheduler import Scheduler
+from test_engine import AT_ONCE, Lists, Shuffled, number_of
+
+GONE = Failure("status", "the server answered 404", status=404)
+BUSY = Failure("status", "the server answered 503", status=503, retryable=True)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a made-up site: links, or a redirect, or an error; fails so often before."""
+
+    links: tuple[int, ...]
+    moved_to: int | None
+    is_gone: bool
+    failures: int
+
+
+def url(number: int) -> str:
+    return f"http://site.test/{number}"
+
+
+pages = st.builds(
+    Page,
+    links=st.lists(st.integers(0, 19), max_size=6).map(tuple),
+    moved_to=st.none() | st.none() | st.none() | st.integers(0, 19),
+    is_gone=st.sampled_from([False, False, False, False, True]),
+    failures=st.sampled_from([0, 0, 0, 1, 2]),
+)
+sites = st.lists(pages, min_size=20, max_size=20)
+
+
+def sequentially(
+    site: list[Page], starts: list[int], max_pages: int | None, max_depth: int | None
+) -> tuple[list[Any], list[str]]:
+    """What a plain crawl with a queue finds: (items, URLs that failed)."""
+    queue = deque((number, 0, True) for number in starts)
+    seen = set(starts)
+    items, failed, asked = [], [], 0
+    while queue and asked != max_pages:
+        number, depth, is_start = queue.popleft()
+        asked += 1
+        passed = [number]
+        while (next_one := site[passed[-1]].moved_to) not in (None, passed[-1]):
+            if next_one is None or len(passed) > 20:
+                break
+            passed.append(next_one)
+        last = passed[-1]
+        if len(passed) > 1:
+            is_new = last not in seen
+            seen.add(last)
+            if not is_new and not is_start:
+                continue
+        if site[last].is_gone or site[last].moved_to is not None:
+            failed.append(url(last))
+            continue
+        number = last
+        items.append({"n": number})
+        for link in site[number].links:
+            if (max_depth is None or depth < max_depth) and link not in seen:
+                seen.add(link)
+                queue.append((link, depth + 1, False))
+    return items, failed
+
+
+@given(
+    site=sites,
+    starts=st.lists(st.integers(0, 19), min_size=1, max_size=4),
+    max_pages=st.none() | st.integers(1, 12),
+    max_depth=st.none() | st.integers(0, 3),
+    slots=st.integers(1, 8),
+    window=st.integers(1, 30),
+    seed=st.integers(0, 10**6),
+)
+def test_any_site_is_crawled_in_the_order_of_a_queue(
+    site: list[Page],
+    starts: list[int],
+    max_pages: int | None,
+    max_depth: int | None,
+    slots: int,
+    window: int,
+    seed: int,
+) -> None:
+    """Cycles, duplicates, redirects, errors, answers in any order: the result is one."""
+    asked: dict[int, int] = {}
+
+    def answer(request: Request) -> Result:
+        number = number_of(request)
+        page = site[number]
+        asked[number] = asked.get(number, 0) + 1
+        if asked[number] <= page.failures:
+            return Result(failure=BUSY, status=503)
+        if page.moved_to is not None:
+            return Result(redirect=url(page.moved_to), status=302)
+        if page.is_gone:
+            return Result(failure=GONE, status=404)
+        return Result(items=[{"n": number}], follow=[Request(url(n)) for n in page.links])
+
+    sink = Lists()
+    engine = Engine(
+        reference="unused:here",
+        scheduler=Scheduler(
+            iter([Request(url(number)) for number in starts]),
+            politeness=Politeness(),
+            retry=AT_ONCE,
+            retries=10,
+            max_pages=max_pages,
+            max_depth=max_depth,
+        ),
+        executor=Shuffled(answer, seed),
+        slots=slots,
+        collector=Collector(window=window, window_bytes=2**20),
+        pipeline=Pipeline(),
+        sink=sink,
+        gauge=sink,
+    )
+    assert engine.crawl()
+    items, failed = sequentially(site, starts, max_pages, max_depth)
+    assert sink.items == items
+    assert [record["url"] for record in sink.failures] == failed
+    assert [record["rank"] for record in sink.failures] == sorted(
+        record["rank"] for record in sink.failures
+    )
+
+
+@spider(url="http://127.0.0.1:1/graph/7/60/")
+def graph(response: Response) -> Any:
+    """All pages of the practice site's link graph."""
+    yield {"url": response.url, "title": response.css("title::text").get()}
+    yield from response.follow_all(css="a")
+
+
+WAYS: list[dict[str, Any]] = [
+    {"mode": "sequential"},
+    {"mode": "threads", "workers": 2, "window": 3},
+    {"mode": "threads", "workers": 12},
+    {"mode": "processes", "workers": 2, "concurrency": 8},
+]
+
+
+def test_every_mode_crawls_a_graph_alike(site: PracticeSite) -> None:
+    results = [crawler.run(graph, site=site.url, deny="/stats", **way) for way in WAYS]
+    first = results[0]
+    assert len({item["url"] for item in first.items}) == len(first.items) >= 60
+    for result in results[1:]:
+        assert result.items == first.items
+        assert result.stats.skipped == first.stats.skipped
+        assert [f["url"] for f in result.failures] == [f["url"] for f in first.failures]
+
+
+def detail(response: Response) -> dict[str, Any]:
+    return {"detail": response.css("h1::text").get(), "list": response.meta["list"]}
+
+
+@spider(url="http://127.0.0.1:1/chain/4/5/list/1")
+def chain(response: Response, *, stop: int = 99) -> Any:
+    """Lists that are chained by "next", with details on each."""
+    number = int(response.url.rpartition("/")[2])
+    for link in response.css("a[href*=detail]"):
+        yield response.follow(link, callback=detail, meta={"list": number})
+    if number < stop:
+        yield from response.follow_all(css="a[rel=next]")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
+def test_callbacks_get_the_pages_that_are_theirs(way: dict[str, Any], site: PracticeSite) -> None:
+    result = crawler.run(chain, site=site.url, **way)
+    assert not result.failures
+    # Breadth first: a list's details come before those of the next list.
+    assert [item["list"] for item in result.items] == [n for n in (1, 2, 3, 4) for _ in range(5)]
+    short = crawler.run(chain, site=site.url, arguments={"stop": 2}, **way)
+    assert [item["list"] for item in short.items] == [1] * 5 + [2] * 5
+
+
+def test_limits_cut_at_the_same_place_in_every_mode(site: PracticeSite) -> None:
+    whole = crawler.run(graph, site=site.url, deny="/stats").items
+    for way in WAYS:
+        assert (
+            crawler.run(graph, site=site.url, deny="/stats", max_items=17, **way).items
+            == whole[:17]
+        )
+        few = crawler.run(graph, site=site.url, deny="/stats", max_pages=13, **way)
+        assert few.stats.pages + few.stats.failed + few.stats.skipped.get("duplicate", 0) >= 13
+        assert few.items == whole[: len(few.items)]
+        assert crawler.run(graph, site=site.url, max_depth=0, **way).stats.requests == 1
+
+
+def test_links_leave_the_start_hosts_only_when_allowed(site: PracticeSite) -> None:
+    def outside(response: Response) -> Any:
+        yield {"url": response.url}
+        yield response.follow("/empty")
+        yield response.follow("http://127.0.0.2:9/elsewhere")
+
+    start = [f"{site.url}/headers"]
+    result = crawler.run(outside, urls=start)
+    assert [item["url"] for item in result.items] == [f"{site.url}/headers", f"{site.url}/empty"]
+    assert result.stats.skipped == {"scope": 1, "duplicate": 2}
+    allowed = crawler.run(outside, urls=start, allow_hosts=["127.0.0.2"], retries=0)
+    assert [f["url"] for f in allowed.failures] == ["http://127.0.0.2:9/elsewhere"]
+
+
+def test_a_link_that_can_not_be_a_request_says_so() -> None:
+    page = Response("https://x.test/", "<a href='/a'>a</a><a href='mailto:m'>m</a><b>no link</b>")
+    assert [r.url for r in page.follow_all(css="a")] == ["https://x.test/a"]
+    assert page.follow(page.css("a")[0]).url == "https://x.test/a"
+    assert page.follow(page.css("a::attr(href)")[0], meta={"k": 1}).meta == {"k": 1}
+    with pytest.raises(ValueError, match="<b> has neither href nor src"):
+        page.follow(page.css("b")[0])
+    with pytest.raises(TypeError, match="either css= or xpath="):
+        list(page.follow_all())
+
+
+def test_a_callback_that_is_not_there_fails_the_page(site: PracticeSite) -> None:
+    def wrong(response: Response) -> Any:
+        yield response.follow("/empty", callback="nosuch")
+
+    result = crawler.run(wrong, urls=[f"{site.url}/headers"])
+    assert "nosuch" in result.failures[0]["message"]
+
+
+def test_from_the_command_line(tmp_cwd: Path, site: PracticeSite) -> None:
+    file = spider_file(
+        tmp_cwd / "walk.py",
+        f"@spider(url='{site.url}/graph/3/30/')\n"
+        "def walk(response):\n"
+        "    yield {'url': response.url}\n"
+        "    yield from response.follow_all(xpath='//a')\n",
+    )
+    done = crawl("run", str(file), "--max-pages", "9", "--deny", "/stats", "--deny", "moved")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(Path("output/walk.json").read_text())) == 9
