@@ -1,4 +1,4 @@
-"""The reorder buffer: results come in any order and leave in the order of their ranks."""
+"""Where results wait for their commit: the reorder buffer, and what stands in without an order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crawler.result import Result
 
 
 class Collector:
-    """Holds results until every rank before them is there.
+    """The reorder buffer: results come in any order and leave in the order of their ranks.
 
     `window` and `window_bytes` bound what is held: past them `max_rank` lets only the request go
     that everything waits for, so one slow page can't fill the memory.
@@ -55,6 +55,23 @@ class Collector:
         """Give out, in order, what is complete up to the first gap."""
         while self.head in self._held:
             entry, result = self._held.pop(self.head)
+            self._held_bytes -= result.body_bytes
+            self.head += 1
+            yield entry, result
+
+
+class CompletionCollector(Collector):
+    """Gives results out as they come, for crawls that want no order: nobody waits for anybody."""
+
+    @property
+    def max_rank(self) -> float:
+        """How far requests may be ahead of those committed; a slow one holds nobody up."""
+        return self.head + self._window
+
+    def ready(self) -> Iterator[tuple[Entry, Result]]:
+        """Give out all that is here; `head` counts them."""
+        for rank in list(self._held):
+            entry, result = self._held.pop(rank)
             self._held_bytes -= result.body_bytes
             self.head += 1
             yield entry, result

@@ -115,6 +115,8 @@ def crawling(
             f"{spider.name} is defined in a notebook or inside another function, where other "
             "processes can't find it: put it in a file, or use mode='threads'"
         )
+    if settings.order == "completion" and settings.pages and settings.pages.until_empty:
+        raise UsageError("until-empty needs an order: it ends at the first page that is empty")
     if urls is not None and any("pages" in layer for _, layer in flags):
         raise UsageError(
             "pages and urls don't go together: urls says it all (a pattern such as "
@@ -309,7 +311,7 @@ def _engine(
 ) -> Iterator[Engine]:
     """The engine with its stages; its executor ends with the block."""
     from crawler import worker
-    from crawler.collector import Collector
+    from crawler.collector import Collector, CompletionCollector
     from crawler.engine import Engine
     from crawler.executors import make_executor
     from crawler.pipeline import Pipeline
@@ -326,6 +328,7 @@ def _engine(
         user_agent=settings.user_agent,
         arguments=arguments,
     )
+    collect = CompletionCollector if settings.order == "completion" else Collector
     executor = make_executor(
         settings.mode,
         workers=settings.workers,
@@ -350,7 +353,7 @@ def _engine(
             ),
             executor=executor,
             slots=settings.slots,
-            collector=Collector(window=settings.window, window_bytes=settings.window_bytes),
+            collector=collect(window=settings.window, window_bytes=settings.window_bytes),
             pipeline=Pipeline(spider.options.steps),
             sink=sink,
             gauge=block.engine,

@@ -37,6 +37,8 @@ class Settings:
     """Threads or processes; by default as many threads as `concurrency`, or one process a core."""
     concurrency: int | None = None
     """Requests in flight at most, over all workers; 8, or as many as there are workers."""
+    order: str = "input"
+    """`input`: the same bytes in every mode; `completion`: results as they come."""
     pages: Pages | None = None
     delay: float = 0.0
     """Between two requests to the same host, from start to start; from the end of one to the start
@@ -117,6 +119,12 @@ def _mode(value: object) -> str:
     raise ValueError(f"unknown mode {value!r}; choose {choice}, or package.module:Executor")
 
 
+def _order(value: object) -> str:
+    if value in ("input", "completion"):
+        return str(value)
+    raise ValueError(f"unknown order {value!r}; choose input or completion")
+
+
 def _pages(value: object) -> Pages:
     if isinstance(value, Pages):
         return value
@@ -163,6 +171,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "mode": _mode,
     "workers": _number(int, 1, "workers"),
     "concurrency": _number(int, 1, "requests"),
+    "order": _order,
     "pages": _pages,
     "delay": _number(float, 0, "seconds"),
     "timeout": _number(float, 0.001, "seconds"),

@@ -18,6 +18,7 @@ from crawler import Request, Response, spider
 from crawler.collector import Collector
 from crawler.demo import PracticeSite
 from crawler.engine import Engine
+from crawler.errors import UsageError
 from crawler.pipeline import Pipeline
 from crawler.politeness import Politeness
 from crawler.result import Failure, Result
@@ -205,6 +206,26 @@ def test_limits_cut_at_the_same_place_in_every_mode(site: PracticeSite) -> None:
         assert few.stats.pages + few.stats.failed + few.stats.skipped.get("duplicate", 0) >= 13
         assert few.items == whole[: len(few.items)]
         assert crawler.run(graph, site=site.url, max_depth=0, **way).stats.requests == 1
+
+
+def test_without_an_order_the_same_pages_are_found(site: PracticeSite) -> None:
+    whole = crawler.run(graph, site=site.url, deny="/stats")
+    for way in WAYS:
+        result = crawler.run(graph, site=site.url, deny="/stats", order="completion", **way)
+        assert sorted(item["url"] for item in result.items) == sorted(
+            item["url"] for item in whole.items
+        )
+
+
+def test_without_an_order_nobody_waits_for_a_slow_page(site: PracticeSite) -> None:
+    def where(response: Response) -> dict[str, str]:
+        return {"url": response.url}
+
+    urls = [f"{site.url}/delay/0.5", f"{site.url}/empty", f"{site.url}/headers"]
+    result = crawler.run(where, urls=urls, order="completion", workers=3)
+    assert result.items[-1] == {"url": urls[0]}
+    with pytest.raises(UsageError, match="until-empty needs an order"):
+        crawler.run(graph, site=site.url, pages="until-empty", order="completion")
 
 
 def test_links_leave_the_start_hosts_only_when_allowed(site: PracticeSite) -> None:

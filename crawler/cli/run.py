@@ -35,6 +35,7 @@ Progress = Literal["auto", "bar", "plain", "none"]
 @click.option("--mode", metavar="MODE", help="sequential, threads (default) or processes.")
 @click.option("-j", "--workers", metavar="N", help="Threads or processes.")
 @click.option("--concurrency", metavar="N", help="Requests in flight over all workers (8).")
+@click.option("--order", metavar="ORDER", help="input (default), or completion: as they come.")
 @click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0).")
 @click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30).")
 @click.option("--retries", metavar="N", help="Further attempts after passing failures (2).")
