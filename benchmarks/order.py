@@ -46,7 +46,9 @@ def by_hand(start: str) -> set[str]:
         if not hasattr(threads, "session"):
             threads.session = requests.Session()
         page = Selector(text=threads.session.get(url, timeout=30).text, base_url=url)
-        return page.css("title::text").get(""), [urljoin(url, h) for h in page.css("a::attr(href)").getall()]
+        return page.css("title::text").get(""), [
+            urljoin(url, h) for h in page.css("a::attr(href)").getall()
+        ]
 
     titles: set[str] = set()
     seen = {start}

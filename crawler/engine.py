@@ -88,6 +88,8 @@ class Stats:
     redirects: int = 0
     body_bytes: int = 0
     worker_deaths: int = 0
+    gave_up: str | None = None
+    """Why `until-empty` ended before it found the end."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Links that were not followed, by reason."""
     statuses: dict[int, int] = field(default_factory=dict)
@@ -294,14 +296,14 @@ class Engine:
             self._failed_in_a_row += 1
             if self._failed_in_a_row < _MAX_FAILED_IN_A_ROW:
                 return False
-            log.error("%d pages in a row failed; no more are asked for", self._failed_in_a_row)
+            self.stats.gave_up = f"{self._failed_in_a_row} pages in a row failed"
             self._end_at(entry)
             return False
         self._failed_in_a_row = 0
         if result.items or result.follow:
             return False
         self._end_at(entry)
-        return True
+        return entry.rank > 0  # an empty end; but nothing at all is no end, it is a result
 
     def _end_at(self, entry: Entry) -> None:
         self._scheduler.end_start(entry)
@@ -313,7 +315,7 @@ class Engine:
         for item in items:
             try:
                 changed = self._pipeline.apply(item)
-            except Exception as error:  # noqa: BLE001  (a step's error fails its item, not the run)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (it fails its item only)
                 failure = Failure(
                     "pipeline",
                     f"{type(error).__name__}: {error}",

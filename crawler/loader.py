@@ -75,6 +75,15 @@ def load_function(reference: str) -> Callable[..., Any]:
     return _attribute(module, name)
 
 
+_MAIN = sys.modules.get("__main__")
+"""Kept, because the process pool takes it away for moments."""
+
+
+def _module_of(function: Callable[..., Any]) -> ModuleType | None:
+    name = getattr(function, "__module__", None) or ""
+    return _MAIN if name == "__main__" else sys.modules.get(name)
+
+
 def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
     """What a callback is called in a request of the spider with that reference.
 
@@ -112,7 +121,7 @@ def _from_function(function: Callable[..., Any]) -> Spider:
 
 def _reference_of(function: Callable[..., Any]) -> str | None:
     """How another process finds the function, or None if it can't."""
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    module = _module_of(function)
     name = getattr(function, "__name__", "")
     file = getattr(module, "__file__", None)
     if module is None or file is None or getattr(module, name, None) is not function:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,10 +64,14 @@ class Output:
     def __init__(self, target: Target, folder: Path, number: int = 1) -> None:
         self.target = target
         self._exporter = make_exporter(target.format)
+        # Absolute, because a spider may change the working directory.
+        self._path = target.path.absolute() if target.path is not None else Path()
         self._stream: BinaryIO
         self.part: Path | None = None
         with self._errors():
             if target.path is None:
+                if sys.__stdout__ is None:
+                    raise UsageError("stdout is closed; -o FILE writes to a file")
                 self._stream = open(1, "wb", closefd=False)  # noqa: SIM115
             else:
                 suffix = "" if number == 1 else f"-{number}"
@@ -99,7 +104,7 @@ class Output:
         """Put the part, complete by now, in the place of the target."""
         if self.target.path is not None and self.part is not None:
             with self._errors(self.target):
-                publish(self.part, self.target.path)
+                publish(self.part, self._path)
 
     @contextmanager
     def _errors(self, where: Target | None = None) -> Iterator[None]:

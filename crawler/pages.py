@@ -75,18 +75,28 @@ def paginate(
         yield Request(url, meta={"page": page})
 
 
-_BRACES = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}|\{([^{}]*,[^{}]*)\}")
+_BRACES = re.compile(r"\{([0-9]{1,18})\.\.([0-9]{1,18})\}|\{([^{},]*(?:,[^{},]*)+)\}")
+_MAX_BRACES = 20
 
 
 def expand(pattern: str) -> Iterator[str]:
-    """A URL with shell-like braces as URLs: `{0..3}`, `{00..10}` and `{a,b}`; several multiply."""
+    """A URL with shell-like braces as URLs: `{0..3}`, `{00..10}` and `{a,b}`; several multiply.
+
+    Raises ValueError when there are too many of them.
+    """
+    if sum(1 for _ in _BRACES.finditer(pattern)) > _MAX_BRACES:
+        raise ValueError(f"more than {_MAX_BRACES} groups of braces in one URL")
+    return _expanded(pattern)
+
+
+def _expanded(pattern: str) -> Iterator[str]:
     match = _BRACES.search(pattern)
     if match is None:
         yield pattern
         return
     head, tail = pattern[: match.start()], pattern[match.end() :]
     for choice in _choices(match):
-        for rest in expand(tail):
+        for rest in _expanded(tail):
             yield head + choice + rest
 
 

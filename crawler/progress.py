@@ -368,9 +368,12 @@ def _blocks() -> Iterator[tuple[Path, bool]]:
     for path in sorted(_SHM.glob("crawl-*")):
         with suppress(FileNotFoundError):  # its owner may end meanwhile
             if path.lstat().st_uid == os.geteuid():
-                header = path.read_bytes()[: _HEADER.size]
-                if len(header) == _HEADER.size and _HEADER.unpack(header)[0] == _MAGIC:
-                    yield path, _alive(*_HEADER.unpack(header)[2:4])
+                header = path.read_bytes()[: _HEADER.size].ljust(_HEADER.size, b"\0")
+                magic, _, pid, start_time, *_ = _HEADER.unpack(header)
+                if magic == _MAGIC:
+                    yield path, _alive(pid, start_time)
+                elif not any(header) and not _alive(_pid_in(path.name), 0):
+                    yield path, False  # its owner died before it was filled in
 
 
 def _buffer(memory: SharedMemory) -> memoryview:
@@ -447,6 +450,12 @@ def _alive(pid: int, start_time: int) -> bool:
     except ProcessLookupError:
         return False
     return _start_time(pid) in (start_time, 0)
+
+
+def _pid_in(name: str) -> int:
+    """The owner's pid in a block's name."""
+    number = name.split("-")[1]
+    return int(number) if number.isdigit() else 0
 
 
 def _start_time(pid: int) -> int:

@@ -21,11 +21,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A link is followed, and a device or pipe is written to directly: there is nothing to replace.
     """
-    path = path.resolve()
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:
             yield stream
         return
+    path = _followed(path)
     beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")  # 255 bytes at most
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
@@ -51,16 +51,25 @@ def check_writable(path: Path) -> None:
     """Make the folder if need be, and raise OSError if `path` could not be written there."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
-    path = path.resolve()
     if path.exists() and not path.is_file():
-        path.open("wb").close()
+        if not os.access(path, os.W_OK):  # to open a pipe would wake its reader
+            raise PermissionError(f"{path} can't be written")
         return
+    path = _followed(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         path.lstat()  # raises when the name is too long
     probe = path.with_name(f".{secrets.token_hex(6)}.tmp")
     probe.open("xb").close()
     probe.unlink()
+
+
+def _followed(path: Path) -> Path:
+    """Where a link leads."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # what Python 3.11 makes of links that lead in a circle
+        raise OSError(str(error)) from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ parsel are imported here and nowhere else.
 
 from __future__ import annotations
 
+import codecs
 import json as jsonlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -189,16 +190,40 @@ def _href(target: str | Selector) -> str:
 
 def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:
     """(charset, text) by the rules browsers follow, as w3lib implements them."""
-    from w3lib.encoding import html_to_unicode
+    from w3lib.encoding import (
+        html_body_declared_encoding,
+        html_to_unicode,
+        http_content_type_encoding,
+    )
 
+    declared = http_content_type_encoding(content_type) or html_body_declared_encoding(body)
+    if declared is not None and not _is_for_text(declared):
+        return "utf-8", body.decode(errors="replace")
     try:
         charset, text = html_to_unicode(content_type, body, auto_detect_fun=_guess_charset)
         text.encode()
     except (LookupError, UnicodeError):
-        # The declared charset is a Python codec that makes no text (zlib_codec, hex, idna ...), or
-        # one that makes half surrogates, which nothing can print or parse (unicode_escape).
         return "utf-8", body.decode(errors="replace")
     return charset, text
+
+
+# The encodings of the WHATWG standard, as Python calls them. Other codecs make no text (hex, zlib),
+# half surrogates (unicode_escape), or take quadratic time (punycode), and a page can name any.
+_CHARSET_NAMES = """
+    ascii utf-8 utf-16 utf-16-le utf-16-be cp866 koi8-r koi8-u mac-roman mac-cyrillic cp874
+    cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859-1 iso8859-2 iso8859-3
+    iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-10 iso8859-11 iso8859-13
+    iso8859-14 iso8859-15 iso8859-16 gb2312 gbk gb18030 big5 big5hkscs cp950 euc_jp iso2022_jp
+    shift_jis cp932 euc_kr cp949
+"""
+_CHARSETS = frozenset(_CHARSET_NAMES.split())
+
+
+def _is_for_text(charset: str) -> bool:
+    try:
+        return codecs.lookup(charset).name in _CHARSETS
+    except LookupError:
+        return False
 
 
 def _guess_charset(body: bytes) -> str:

@@ -57,18 +57,20 @@ def run(
     """Crawl, and return items, failures and statistics.
 
     `spider` is a function, or what `crawl run` takes: NAME, file.py[:function],
-    package.module[:function]. `urls` replaces the spider's own start: URLs, Requests, or a pattern
-    such as "https://x/page/{0..3}/". `output` is a file to publish ("posts.json"); without it
-    nothing is left on disk. `settings` are those of the command line: pages=4, mode="threads",
+    package.module[:function]. `urls` replaces the spider's own start: URLs and Requests, or one
+    pattern such as "https://x/page/{0..3}/". `output` is a file to publish ("posts.json"); without
+    it nothing is left on disk. `settings` are those of the command line: pages=4, mode="threads",
     workers=4 ...
 
     Blocks until the crawl is over; may be called any number of times, also inside a running event
     loop. Raises UsageError, SpiderImportError, LockedError or OutputError; a page that fails is no
     exception but an entry in `failures`.
     """
+    from crawler.pages import expand
+
     with crawling(
         spider,
-        urls=[urls] if isinstance(urls, str) else urls,
+        urls=list(expand(urls)) if isinstance(urls, str) else urls,
         site=site,
         arguments=arguments,
         outputs=None if output is None else [str(output)],
@@ -105,7 +107,7 @@ def crawling(
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
-    _refuse_inside_worker()
+    _not_while_imported_by_a_worker()
     spider = load_spider(target)
     flags = list(flags)
     own = (f"the spider {spider.name}", spider.options.settings)
@@ -367,13 +369,11 @@ def _engine(
         executor.shutdown(wait=is_over, cancel_futures=True)
 
 
-def _refuse_inside_worker() -> None:
+def _not_while_imported_by_a_worker() -> None:
     """A script without `if __name__ == "__main__"` would start itself again in each worker."""
     import multiprocessing
 
     if multiprocessing.current_process().name.startswith("crawl-worker-"):
-        from crawler.errors import UsageError
         from crawler.loader import end_import
 
         end_import()
-        raise UsageError("a spider can't crawl: run() was called in a worker process")

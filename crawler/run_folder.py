@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
@@ -57,7 +57,7 @@ class RunFolder:
         """A new folder below `output`, under the lock of its name."""
         if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise UsageError(f"{name!r} is no name for a run: it becomes the name of a folder")
-        parent = output / RUNS_FOLDER / name
+        parent = output.absolute() / RUNS_FOLDER / name  # a spider may change the directory
         try:
             parent.mkdir(parents=True, exist_ok=True)
             lock = _locked(parent)
@@ -211,6 +211,10 @@ class _FileLog(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def close(self) -> None:
+        with suppress(OSError):  # a full disk; what matters says so itself
+            super().close()
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n    ".join(printable(line) for line in super().format(record).splitlines())

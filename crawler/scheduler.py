@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from crawler.dupefilter import DupeFilter
+from crawler.errors import CrawlError
 from crawler.fingerprint import fingerprint
 from crawler.frontier import Entry, Frontier
 from crawler.politeness import Politeness
@@ -153,7 +154,12 @@ class Scheduler:
                 yield entry
 
     def _next_start(self) -> Entry | None:
-        request = next(self._start, None) if self._start is not None else None
+        try:
+            request = next(self._start, None) if self._start is not None else None
+        except CrawlError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise CrawlError(f"the start of the crawl failed: {error!r}") from error
         if request is None:
             self._start = None
             return None

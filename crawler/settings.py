@@ -91,7 +91,9 @@ class Settings:
         return self.concurrency or max(8, self.workers or 1)
 
 
-def _number(kind: type[int] | type[float], low: float, unit: str) -> Callable[[object], Any]:
+def _number(
+    kind: type[int] | type[float], low: float, unit: str, high: float = 1e15
+) -> Callable[[object], Any]:
     def parse(value: object) -> int | float:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError(f"{value!r} is no number of {unit}")  # noqa: TRY004
@@ -104,6 +106,8 @@ def _number(kind: type[int] | type[float], low: float, unit: str) -> Callable[[o
             raise ValueError(f"{value!r} is no {_kinds[kind]} of {unit}")
         if number < low:
             raise ValueError(f"{value} {unit} is too few; the least is {low:g}")
+        if number > high:
+            raise ValueError(f"{value} {unit} is too many; the most is {high:,.0f}")
         return number
 
     return parse
@@ -169,12 +173,12 @@ def _retry(value: object) -> object:
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "mode": _mode,
-    "workers": _number(int, 1, "workers"),
-    "concurrency": _number(int, 1, "requests"),
+    "workers": _number(int, 1, "workers", 10_000),
+    "concurrency": _number(int, 1, "requests", 10_000),
     "order": _order,
     "pages": _pages,
-    "delay": _number(float, 0, "seconds"),
-    "timeout": _number(float, 0.001, "seconds"),
+    "delay": _number(float, 0, "seconds", 86_400),
+    "timeout": _number(float, 0.001, "seconds", 86_400),
     "retries": _number(int, 0, "retries"),
     "retry": _retry,
     "max_pages": _number(int, 1, "pages"),

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from crawler.errors import UsageError
-from crawler.pages import Pages, count_expanded, expand, paginate
+from crawler.pages import Pages, expand, paginate
 from crawler.request import Request
 from crawler.spider import Spider
 from crawler.url import move
@@ -61,26 +61,28 @@ def _moved(requests: Iterator[Request], site: Callable[[], str]) -> Iterator[Req
 
 
 def _from_urls(urls: Iterable[str | Request]) -> Start:
-    if isinstance(urls, Sequence):
-        total = sum(count_expanded(url) if isinstance(url, str) else 1 for url in urls)
-        if total == 0:
-            raise UsageError("there are no URLs to crawl")
-        return (request for url in urls for request in _expanded(url)), total
-    return (request for url in urls for request in _expanded(url)), None
+    if not isinstance(urls, Sequence):
+        return map(_request, urls), None
+    if not urls:
+        raise UsageError("there are no URLs to crawl")
+    return iter([_request(url) for url in urls]), len(urls)
 
 
-def _expanded(url: str | Request) -> Iterator[Request]:
-    if isinstance(url, Request):
-        yield url
-    else:
-        yield from map(Request, expand(url))
+def _request(url: object) -> Request:
+    if isinstance(url, str):
+        return Request(url)
+    if not isinstance(url, Request):
+        raise UsageError(f"{url!r} is a {type(url).__name__}, neither a URL nor a Request")
+    return url
 
 
 def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> Iterable[Any]:
     if callable(start):
         wanted = inspect.signature(start).parameters
         start = start(**{key: value for key, value in arguments.items() if key in wanted})
-    if isinstance(start, (str, Request)):
+    if isinstance(start, str):
+        return list(expand(start))
+    if isinstance(start, Request):
         return [start]
     if not isinstance(start, Iterable):
         raise UsageError(

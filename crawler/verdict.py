@@ -38,6 +38,8 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
         return Verdict(3, f"{failed}; nothing is published", is_published=False)
     if stats.failed_items and not stats.items:
         return Verdict(3, f"{failed}; nothing is published", is_published=False)
+    if stats.gave_up:
+        return Verdict(3, f"gave up: {stats.gave_up}; nothing is published", is_published=False)
     if stats.items < settings.min_items:
         few = f"{stats.items} items, fewer than {settings.min_items}; nothing is published"
         return Verdict(4, few, is_published=False)

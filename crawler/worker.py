@@ -7,10 +7,10 @@ the only catch-all of the code base is here.
 from __future__ import annotations
 
 import inspect
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -102,17 +102,18 @@ class _Seat:
         return self.fetcher.fetch(request)
 
 
-_thread = threading.local()
+_seat: ContextVar[_Seat] = ContextVar("seat")
+"""The calling thread's seat."""
 
 
 def prepare(index: int, settings: WorkerSettings, monitors: Monitors) -> None:
     """Set up the calling thread as seat `index`; the executors' initializer."""
-    _thread.seat = _Seat(settings, monitors.seat(index))
+    _seat.set(_Seat(settings, monitors.seat(index)))
 
 
 def run(reference: str, request: Request) -> Result:
     """Fetch the request and give it to the spider. Never raises."""
-    seat: _Seat = _thread.seat
+    seat = _seat.get()
     result = Result(failure=Failure("worker", "interrupted"))
     try:
         result = _work(seat, reference, request)

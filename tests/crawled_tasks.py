@@ -73,3 +73,16 @@ def meet(folder: Path, number: int, count: int) -> int:
             raise TimeoutError(str(folder))
         time.sleep(0.005)
     return number
+
+
+def fork_and_die_once(marker: Path) -> str:
+    """Leaves a process behind that holds all its files open, and dies; once."""
+    if marker.exists():
+        return "survived"
+    sleeper = os.fork()
+    if sleeper == 0:
+        time.sleep(60)
+        os._exit(0)
+    marker.write_text(str(sleeper))
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "never"

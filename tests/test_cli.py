@@ -122,6 +122,44 @@ def test_a_reader_that_has_enough_is_no_error(count_file: str) -> None:
     assert done.returncode == 128 + signal.SIGPIPE
 
 
+def test_a_closed_stdout_is_not_taken_for_another_file(count_file: str) -> None:
+    command = shlex.join([*CRAWL, "run", count_file, "--urls", URLS, "-o", "-"])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} >&-"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "stdout is closed" in done.stderr) == (2, True)
+    file_too = subprocess.run(
+        ["bash", "-c", f"{command} -o x.json -o y.json >/dev/full 2>&-"], timeout=60, check=False
+    )
+    assert file_too.returncode == 8
+    fine = subprocess.run(
+        ["bash", "-c", f"{shlex.join([*CRAWL, 'run', count_file, '--urls', URLS])} <&- >&- 2>&-"],
+        timeout=60,
+        check=False,
+    )
+    assert fine.returncode == 0
+    assert len(published("output/count.json")) == 4
+
+
+def test_a_named_pipe_is_written_to(count_file: str, tmp_cwd: Path) -> None:
+    os.mkfifo("pipe.json")
+    with subprocess.Popen(["cat", "pipe.json"], stdout=subprocess.PIPE) as reader:
+        assert crawl("run", count_file, "--urls", URLS, "-o", "pipe.json").returncode == 0
+        out, _ = reader.communicate(timeout=30)
+    assert len(json.loads(out)) == 4
+
+
+def test_breakpoint_stops_in_the_spider(tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "bp.py", "def bp(url):\n    mine = 6 * 7\n    breakpoint()\n    return {}\n"
+    )
+    done = crawl(
+        "run", str(file), "--urls", "http://x.test/", "--mode", "sequential", stdin="p mine\nc\n"
+    )
+    assert "42" in done.stdout
+    assert done.returncode == 0
+
+
 def test_spider_arguments_follow_the_annotations(tmp_cwd: Path) -> None:
     file = spider_file(
         tmp_cwd / "typed.py",
@@ -355,6 +393,51 @@ def test_a_second_signal_ends_at_once(mode: str, tmp_cwd: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "resource_tracker" not in said
+
+
+def test_what_a_killed_crawl_left_in_memory_is_removed_by_the_next(tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "slow.py", SLOW.replace("0.3", "60"))
+    process = start_crawl("run", str(file), "--urls", "http://x.test/", "--mode", "processes")
+    until(Path("at-work").exists)
+    (run,) = Path("output/runs/slow").glob("*/run.json")
+    block = Path("/dev/shm") / published(run)["progress"]
+    if not block.exists():
+        pytest.skip("shared memory shows up nowhere here")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert block.exists()
+    spider_file(tmp_cwd / "count.py", COUNT)
+    assert crawl("run", "count.py", "--urls", "http://x.test/").returncode == 0
+    assert not block.exists()
+
+
+def test_watch_shows_a_crawl_from_another_process(tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "held.py",
+        "import pathlib, time\n"
+        "def held(url):\n"
+        "    pathlib.Path('at-work').touch()\n"
+        "    while not pathlib.Path('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    return {}\n",
+    )
+    nobody = crawl("watch")
+    assert (nobody.returncode, "no crawl is at work" in nobody.stderr) == (2, True)
+    crawling = start_crawl("run", str(file), "--urls", "http://x.test/{1..3}")
+    until(Path("at-work").exists)
+    with subprocess.Popen(
+        [*CRAWL, "watch", "held", "--interval", "0.05"], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        seen = [watching.stdout.readline() for _ in range(3)]
+        Path("go").touch()
+        seen += watching.stdout.readlines()
+    assert watching.returncode == 0
+    assert seen[0].startswith("0/3 pages")
+    assert any("in the spider" in line or "http://x.test/" in line for line in seen)
+    assert seen[-1] == "the crawl has finished\n"
+    crawling.communicate(timeout=30)
+    assert crawling.returncode == 0
 
 
 # The other commands

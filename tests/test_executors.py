@@ -161,6 +161,13 @@ def test_tasks_of_a_process_killed_from_outside_are_done_all_the_same(tmp_path: 
         assert [future.result(20) for future in futures] == ["released"] * 6
 
 
+def test_a_death_is_noticed_although_a_descendant_holds_the_pipe(tmp_path: Path) -> None:
+    with processes(workers=1, slots=1) as pool:
+        result = pool.submit(tasks.fork_and_die_once, tmp_path / "marker")
+        assert result.result(20) == "survived"
+        os.kill(int((tmp_path / "marker").read_text()), signal.SIGKILL)
+
+
 def test_a_task_whose_process_died_once_is_tried_again(tmp_path: Path) -> None:
     with processes(workers=1, slots=2) as pool:
         assert pool.submit(tasks.kill_self_once, tmp_path / "marker").result(20) == "survived"

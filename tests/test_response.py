@@ -224,3 +224,14 @@ def test_meta_and_history_come_from_the_request() -> None:
 
 def test_repr_tells_status_url_and_size() -> None:
     assert repr(Response(URL, b"1234", status=404)) == f"<Response 404 {URL} (4 bytes)>"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "raw_unicode_escape", "idna", "rot13", "utf-7"])
+def test_only_charsets_of_the_web_are_believed(charset: str) -> None:
+    """Others are Python's: some take quadratic time, and a page can name any of them."""
+    body = b"a-" * 200_000
+    response = Response(
+        "https://x/", body, headers={"Content-Type": f"text/html; charset={charset}"}
+    )
+    assert response.encoding == "utf-8"
+    assert response.text == body.decode()

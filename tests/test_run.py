@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import crawler
-from command_line import spider_file
+from command_line import crawl, spider_file
 from conftest import REPOSITORY
 from crawler import CrawlError, Request, Response, spider
 from crawler.demo import PracticeSite
@@ -133,6 +134,123 @@ def test_a_flaky_page_is_tried_again_and_a_patient_server_is_obeyed(site: Practi
     assert result.stats.retries == 2
     result = crawler.run(ok, urls=[f"{site.url}/flaky/again?fails=2"], retries=1)
     assert [(f["status"], f["attempts"]) for f in result.failures] == [(503, 2)]
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads"])
+def test_a_spider_may_crawl_itself_and_keeps_its_arguments(mode: str) -> None:
+    def inner(url: str) -> dict[str, str]:
+        return {"inner": url}
+
+    def outer(url: str, *, tag: str = "default") -> dict[str, Any]:
+        found = crawler.run(inner, urls=[url], mode="sequential").items
+        return {"tag": tag, "found": found}
+
+    urls = [f"http://x.test/{number}" for number in range(6)]
+    result = crawler.run(outer, urls=urls, arguments={"tag": "given"}, mode=mode, workers=2)
+    assert result.items == [{"tag": "given", "found": [{"inner": url}]} for url in urls]
+
+
+def test_until_empty_on_a_site_that_is_gone_publishes_nothing(
+    site: PracticeSite, tmp_cwd: Path
+) -> None:
+    @spider(url=f"{site.url}/status/404?page={{page}}")
+    def gone(response: Response) -> dict[str, str]:
+        return {}
+
+    Path("old.json").write_text("[1]")
+    result = crawler.run(gone, pages="until-empty", output="old.json")
+    assert (result.exit_code, result.stats.failed) == (3, 1)
+    assert Path("old.json").read_text() == "[1]"
+
+
+def test_until_empty_that_gives_up_publishes_nothing(site: PracticeSite, tmp_cwd: Path) -> None:
+    def breaks(response: Response) -> dict[str, int]:
+        page: int = response.meta["page"]
+        return {"page": page, "left": 1 // max(0, 6 - page)}
+
+    marked = spider(url=f"{site.url}/headers?page={{page}}")(breaks)
+    result = crawler.run(marked, pages="until-empty", output="x.json", max_failed=20)
+    assert (result.exit_code, result.stats.items, result.stats.failed) == (3, 5, 10)
+    assert "gave up: 10 pages in a row failed" in (result.verdict.problem or "")
+    assert not Path("x.json").exists()
+
+
+def test_exits_in_steps_and_starts_do_not_end_the_run_silently(site: PracticeSite) -> None:
+    def leave(item: dict[str, Any]) -> dict[str, Any] | None:
+        raise SystemExit(0)
+
+    @spider(start=[f"{site.url}/headers"], steps=[leave])
+    def stepping(response: Response) -> dict[str, str]:
+        return {}
+
+    result = crawler.run(stepping)
+    assert (result.exit_code, result.stats.failed_items) == (3, 1)
+
+    def start() -> Iterator[str]:
+        yield "http://x.test/"
+        raise SystemExit(0)
+
+    with pytest.raises(CrawlError, match="the start of the crawl failed: SystemExit"):
+        crawler.run(echo, urls=start())
+
+
+def test_a_start_of_rubbish_is_an_error() -> None:
+    rubbish: Any = [3]
+    with pytest.raises(UsageError, match="3 is a int, neither a URL nor a Request"):
+        crawler.run(echo, urls=rubbish)
+    with pytest.raises(UsageError, match="neither a URL nor a Request"):
+        crawler.run(echo, urls=iter(rubbish))
+
+
+def test_a_spider_may_change_the_directory(tmp_cwd: Path) -> None:
+    def wanders(url: str) -> dict[str, str]:
+        os.chdir("/")
+        return {"url": url}
+
+    crawler.run(wanders, urls=["http://x.test/"], output="here.json")
+    assert (tmp_cwd / "here.json").exists()
+
+
+def test_what_spiders_print_in_other_processes_is_printed_here(tmp_path: Path) -> None:
+    script = spider_file(
+        tmp_path / "prints.py",
+        "import logging, sys, crawler\n"
+        "def prints(url):\n"
+        "    print('half \\ud800')\n"
+        "    sys.stdout.buffer.write(b'')\n"
+        "    logging.warning('%d', 'not a number')\n"
+        "    if url.endswith('2'):\n"
+        "        sys.stdout.write(None)\n"
+        "    return {'url': url}\n"
+        "if __name__ == '__main__':\n"
+        "    for mode in ('threads', 'processes'):\n"
+        "        result = crawler.run(prints, urls='http://x.test/{1..3}', mode=mode)\n"
+        "        print(mode, len(result.items), [f['kind'] for f in result.failures])\n",
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+    )
+    lines = done.stdout.splitlines()
+    assert lines.count("half \\ud800") == 6
+    assert [line for line in lines if "half" not in line] == [
+        "threads 2 ['spider']",
+        "processes 2 ['spider']",
+    ]
+
+
+@pytest.mark.parametrize("name", ["crawler", "queue", "json", "requests", "tenacity"])
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_spider_file_may_have_any_name(mode: str, name: str, tmp_cwd: Path) -> None:
+    file = tmp_cwd / "mine" / f"{name}.py"
+    file.parent.mkdir()
+    file.write_text("def spider(url):\n    return {'url': url}\n")
+    done = crawl("run", f"{file}:spider", "--urls", "http://x.test/", "--mode", mode, "-o", "-")
+    assert json.loads(done.stdout or "[]") == [{"url": "http://x.test/"}], done.stderr
 
 
 def test_failures_come_as_records() -> None:

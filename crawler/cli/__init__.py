@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -25,14 +26,26 @@ for command in (run, list_command, compare, watch, demo):
     crawl.add_command(command)
 
 
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed, before another file takes its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def main() -> None:
-    """Run the command line and exit with one of the codes of docs/exit-codes.md."""
+    """Run the command line and exit with one of the codes of docs/command-line.md."""
+    _open_standard_streams()
     try:
         crawl.main(prog_name="crawl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)

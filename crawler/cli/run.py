@@ -132,12 +132,11 @@ def _ended_at_once() -> Iterator[None]:
     """After a second Ctrl-C, exit without waiting for threads that are still at work."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         from crawler.cli.console import say
 
         say("ended at once; nothing is published")
-        sys.stderr.flush()
-        os._exit(128 + signal.SIGINT)
+        os._exit(128 + (error.args[0] if error.args else signal.SIGINT))
 
 
 @contextmanager
@@ -189,21 +188,16 @@ def _signals(crawl: Crawl) -> Iterator[list[int]]:
     def handle(number: int, _: FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(received[0])
         crawl.stop()
         left = plural(crawl.engine.in_flight, "request")
         again = "; Ctrl-C again to end now" if number == signal.SIGINT else ""
         say(f"stopping: waiting for {left} in flight{again}")
 
-    before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for
-            before[number] = signal.signal(number, handle)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handle)  # to the end of the process: it is about to end
+    yield received
 
 
 def _summary(result: CrawlResult, folder: Path, outputs: list[str]) -> str:

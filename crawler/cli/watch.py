@@ -34,9 +34,11 @@ def _block_of(run: str | None, output: Path) -> str:
         for facts in latest_runs(output)
         if facts.get("state") == "running" and run in (None, facts["name"], facts["id"])
     ]
-    if at_work:
-        return str(at_work[0]["progress"])
     elsewhere = running()
+    # A run that was killed couldn't say so; where blocks can't be listed, any may be alive.
+    alive = [facts for facts in at_work if facts.get("progress") in elsewhere] or at_work
+    if alive:
+        return str(alive[0]["progress"])
     if run in elsewhere:
         return str(run)
     hint = f"; elsewhere on this machine: {', '.join(elsewhere)}" if elsewhere else ""

@@ -36,9 +36,12 @@ def make_executor(
         factory = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"mode {mode}: {error}") from None
-    executor: Executor = factory(
-        workers=workers, slots=slots, initializer=initializer, initargs=initargs
-    )
+    try:
+        executor = factory(workers=workers, slots=slots, initializer=initializer, initargs=initargs)
+    except TypeError as error:
+        raise UsageError(f"mode {mode} can't be set up: {error}") from None
+    if not isinstance(executor, Executor):
+        raise UsageError(f"mode {mode} is no concurrent.futures.Executor")
     return executor
 
 

@@ -28,7 +28,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -67,6 +67,8 @@ class _Child:
     suspects: deque[_Task] = field(default_factory=deque)
     """What the dead process before it held; tried one by one before anything else."""
     is_ready: bool = False
+    is_watched: bool = True
+    """Whether its sentinel tells of its end; it doesn't once the fork server is gone."""
 
     @property
     def load(self) -> int:
@@ -138,20 +140,28 @@ class ProcessExecutor(Executor):
         try:
             while not self._is_given_up and not (self._is_shut_down and self._is_idle()):
                 self._hand_out()
-                pipes = [child.pipe for child in self._children.values()]
-                for pipe in wait([self._wake_in, *pipes]):
-                    if pipe is self._wake_in:
+                for ready in wait([self._wake_in, *self._ears()]):
+                    if ready is self._wake_in:
                         self._wake_in.recv_bytes()
                         command = self._commands.get()
                         if command is not None:
                             self._backlog.append(command)
-                    else:
-                        self._listen(next(c for c in self._children.values() if c.pipe is pipe))
+                    elif ready in (ears := self._ears()):
+                        self._listen(ears[ready])
         except Exception as error:  # noqa: BLE001  (whoever waits for a future must hear of it)
             self._break(f"the supervisor of the worker processes failed: {error!r}")
         finally:
             self._break("the pool was shut down")
             self._end_children()
+
+    def _ears(self) -> dict[Any, _Child]:
+        """What tells of a child: its pipe, and that its process has ended.
+
+        The pipe alone would not do: a process that the spider started may hold its other end.
+        """
+        children = self._children.values()
+        ended = {child.process.sentinel: child for child in children if child.is_watched}
+        return {child.pipe: child for child in children} | ended
 
     def _is_idle(self) -> bool:
         return (
@@ -213,6 +223,12 @@ class ProcessExecutor(Executor):
         return child
 
     def _listen(self, child: _Child) -> None:
+        if not child.pipe.poll():  # so its process has ended, or the fork server that watches it
+            if not _exists(child.process.pid):
+                self._bury(child)
+            elif wait([child.process.sentinel], 0):
+                child.is_watched = False
+            return
         try:
             message = child.pipe.recv()
         except (EOFError, OSError):
@@ -224,8 +240,10 @@ class ProcessExecutor(Executor):
                 self._deaths_at_start = 0
             case ("log", name, level, text):
                 logging.getLogger(name).log(level, "%s", text)
-            case ("print", text):
-                sys.stdout.write(text)
+            case ("print", data):
+                # A stdout that is closed, or can't show the text, is no reason to stop.
+                with suppress(OSError, ValueError, AttributeError):
+                    sys.stdout.write(data.decode(errors="replace"))
             case ("value", number, value):
                 child.tasks.pop(number).future.set_result(value)
             case ("error", number, error):
@@ -297,14 +315,30 @@ def _no_main_module() -> Iterator[None]:
 
     It would do so to find functions defined there; ours travel by their own names. Without this, a
     script that calls `crawler.run` outside `if __name__ == "__main__"` would start itself for ever.
+    And keep the user's folder off the fork server's path, where a file called `queue.py` would
+    stand in for Python's.
     """
     with _main_lock:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
+        before = os.environ.get("PYTHONSAFEPATH")
+        os.environ["PYTHONSAFEPATH"] = "1"
         try:
             yield
         finally:
+            if before is None:
+                del os.environ["PYTHONSAFEPATH"]
+            else:
+                os.environ["PYTHONSAFEPATH"] = before
             sys.modules["__main__"] = main
+
+
+def _exists(pid: int | None) -> bool:
+    try:
+        os.kill(pid or 0, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _cause_of_death(exitcode: int | None) -> str:
@@ -319,7 +353,7 @@ def _cause_of_death(exitcode: int | None) -> str:
 # What follows runs in the child.
 
 
-class _PrintInParent(io.TextIOBase):
+class _PrintInParent(io.RawIOBase):
     """Stands for stdout: what spiders print is printed where the crawl was started."""
 
     def __init__(self, send: Callable[..., None]) -> None:
@@ -329,9 +363,9 @@ class _PrintInParent(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        self._send("print", text)
-        return len(text)
+    def write(self, data: Any) -> int:
+        self._send("print", bytes(data))
+        return len(data)
 
 
 class _LogToParent(logging.Handler):
@@ -342,7 +376,10 @@ class _LogToParent(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send("log", record.name, record.levelno, self.format(record))
+        try:
+            self._send("log", record.name, record.levelno, self.format(record))
+        except Exception:  # noqa: BLE001  (as every handler of the standard library does)
+            self.handleError(record)
 
 
 def _child_main(
@@ -355,13 +392,19 @@ def _child_main(
     # Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sending = threading.Lock()
 
     def send(*message: object) -> None:
         with sending:
             pipe.send(message)
 
-    sys.stdout = _PrintInParent(send)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_PrintInParent(send)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
     logging.getLogger().addHandler(_LogToParent(send))
     tasks: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 

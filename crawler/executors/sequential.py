@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
@@ -21,13 +22,15 @@ class SequentialExecutor(Executor):
         initializer: Callable[..., None],
         initargs: tuple[Any, ...],
     ) -> None:
-        initializer(0, *initargs)
+        # A context of its own: a spider that crawls itself must find its seat unchanged after it.
+        self._context = contextvars.copy_context()
+        self._context.run(initializer, 0, *initargs)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run it now. Ctrl-C and the like pass through; other errors are the Future's."""
         future: Future[T] = Future()
         try:
-            result = fn(*args, **kwargs)
+            result = self._context.run(fn, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  (as every Executor does)
             future.set_exception(error)
         else:
