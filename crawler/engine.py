@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from crawler.collector import Collector
-from crawler.errors import CrawlError, WorkerDiedError
+from crawler.errors import CrawlError, PageTimeoutError, WorkerDiedError
 from crawler.frontier import Entry
 from crawler.pipeline import Pipeline
 from crawler.result import Failure, Item, Result
@@ -117,6 +117,7 @@ class Engine:
         gauge: Gauge,
         until_empty: bool = False,
         max_items: int | None = None,
+        page_timeout: float = 180.0,
         total: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,12 +131,15 @@ class Engine:
         self._gauge = gauge
         self._until_empty = until_empty
         self._max_items = max_items
+        self._page_timeout = page_timeout
+        self._in_flight: dict[Future[Result], float] = {}
+        """When each attempt on a worker takes too long."""
+        self._look_again_at = 0.0
         self._total = total
         self._clock = clock
         # A SimpleQueue, because a signal handler may put into it while the loop gets from it.
         self._completions: queue.SimpleQueue[tuple[Entry, Future[Result]] | None]
         self._completions = queue.SimpleQueue()
-        self._in_flight = 0
         self._is_stopped = False
         self._is_cut = False
         self._failed_in_a_row = 0
@@ -144,7 +148,7 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Requests on workers; after the crawl, those that lie behind its end."""
-        return self._in_flight
+        return len(self._in_flight)
 
     def stop(self) -> None:
         """Hand out no more, finish what is in flight. For signal handlers and other threads."""
@@ -173,6 +177,7 @@ class Engine:
                 break
             self._show()
             completion = self._next_completion()
+            self._give_up_overdue()
             while completion is not None:
                 self._returned(*completion)
                 completion = self._completion_at_hand()
@@ -182,7 +187,7 @@ class Engine:
                 flushed = self._clock()
 
     def _hand_out(self) -> None:
-        while not self._is_stopped and self._in_flight < self._slots:
+        while not self._is_stopped and self.in_flight < self._slots:
             entry = self._scheduler.next(
                 self._collector.max_rank, may_speculate=self._may_speculate()
             )
@@ -191,9 +196,9 @@ class Engine:
             if entry.result is not None:
                 self._hold(entry, entry.result)
                 continue
-            self._in_flight += 1
             self.stats.requests += 1
             future = self._executor.submit(work, self._reference, entry.target)
+            self._in_flight[future] = self._clock() + self._page_timeout
             future.add_done_callback(partial(self._complete, entry))
 
     def _complete(self, entry: Entry, future: Future[Result]) -> None:
@@ -215,7 +220,7 @@ class Engine:
 
     def _next_completion(self) -> tuple[Entry, Future[Result]] | None:
         timeout = _LONGEST_WAIT
-        if self._in_flight < self._slots and not self._is_stopped:
+        if self.in_flight < self._slots and not self._is_stopped:
             due = self._scheduler.seconds_to_next(
                 self._collector.max_rank, may_speculate=self._may_speculate()
             )
@@ -225,6 +230,15 @@ class Engine:
         except queue.Empty:
             return None
 
+    def _give_up_overdue(self) -> None:
+        """Free the slots of pages that take too long, if the executor knows how."""
+        now = self._clock()
+        abandon = getattr(self._executor, "abandon", None)
+        if abandon is not None and now >= self._look_again_at:
+            self._look_again_at = now + _LONGEST_WAIT
+            for future in [f for f, deadline in self._in_flight.items() if deadline <= now]:
+                self._in_flight[future] = now + abandon(future, self._page_timeout)
+
     def _completion_at_hand(self) -> tuple[Entry, Future[Result]] | None:
         try:
             return self._completions.get_nowait()
@@ -233,7 +247,7 @@ class Engine:
 
     def _returned(self, entry: Entry, future: Future[Result]) -> None:
         """An attempt is over: hold its result, or put the request back under its rank."""
-        self._in_flight -= 1
+        del self._in_flight[future]
         self._scheduler.returned(entry)
         if entry.is_void:
             return
@@ -354,7 +368,7 @@ class Engine:
             items=self.stats.items,
             failures=self.stats.failed,
             retries=self.stats.retries,
-            in_flight=self._in_flight,
+            in_flight=self.in_flight,
             held=len(self._collector) + self._scheduler.ahead_results,
             waiting=self._scheduler.waiting,
             deaths=getattr(self._executor, "deaths", 0),
@@ -370,6 +384,8 @@ def _result_of(future: Future[Result]) -> Result:
         return future.result()
     except WorkerDiedError as error:
         return Result(failure=Failure("worker", str(error)))
+    except PageTimeoutError as error:
+        return Result(failure=Failure("page-timeout", str(error)))
     except CrawlError:
         raise
     except Exception as error:

@@ -8,6 +8,7 @@
     ├── LockedError              another run of the same name is at work (5)
     ├── OutputError              results could not be written (8)
     ├── ItemError                an item holds a value that JSON can't hold; fails its page
+    ├── PageTimeoutError         a page took longer than page_timeout; fails its page
     ├── FetchError               an exchange failed; carries the Failure; fails or retries its page
     └── WorkerDiedError          a page killed its worker process, also alone in it; fails its page
 
@@ -74,6 +75,10 @@ class FetchError(CrawlError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.kind}: {failure.message}")
         self.failure = failure
+
+
+class PageTimeoutError(CrawlError):
+    """A page took longer than it may, fetching and spider together."""
 
 
 class WorkerDiedError(CrawlError):

@@ -27,8 +27,8 @@ class Failure:
 
     `kind` is one of: `status` (any answer but 2xx), `timeout`, `connection`, `dns`, `tls`,
     `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `spider` (the
-    spider raised), `item` (it returned what JSON can't hold), `pipeline` (a step raised) and
-    `worker` (the process that worked on it died).
+    spider raised), `page-timeout` (both took too long), `item` (the spider returned what JSON
+    can't hold), `pipeline` (a step raised) and `worker` (the process that worked on it died).
     """
 
     kind: str

@@ -361,6 +361,7 @@ def _engine(
             gauge=block.engine,
             until_empty=settings.pages is not None and settings.pages.until_empty,
             max_items=settings.max_items,
+            page_timeout=settings.page_timeout,
             total=total,
         )
         is_over = True

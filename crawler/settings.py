@@ -45,6 +45,8 @@ class Settings:
     of the next when only one is in flight at a time."""
     timeout: float = 30.0
     """For connecting, for each wait for data, and for the whole body."""
+    page_timeout: float = 180.0
+    """For a whole page, fetching and spider together; not in sequential mode."""
     retries: int = 2
     """How often a request that failed for a passing reason is tried again."""
     retry: RetryPolicy | None = None
@@ -179,6 +181,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "pages": _pages,
     "delay": _number(float, 0, "seconds", 86_400),
     "timeout": _number(float, 0.001, "seconds", 86_400),
+    "page_timeout": _number(float, 0.001, "seconds", 86_400),
     "retries": _number(int, 0, "retries"),
     "retry": _retry,
     "max_pages": _number(int, 1, "pages"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -86,3 +87,8 @@ def fork_and_die_once(marker: Path) -> str:
     marker.write_text(str(sleeper))
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"
+
+
+def hold_the_interpreter() -> None:
+    """A catastrophic regular expression: no other thread gets to run."""
+    re.match(r"(a+)+$", "a" * 60 + "b")

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import crawled_tasks as tasks
-from crawler.errors import UsageError, WorkerDiedError
+from crawler.errors import PageTimeoutError, UsageError, WorkerDiedError
 from crawler.executors import layout, make_executor
 from crawler.executors.processes import ProcessExecutor
 
@@ -261,3 +261,30 @@ def test_a_script_without_a_main_guard_does_not_start_itself_again(tmp_path: Pat
         [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout, done.stderr) == ("main module runs\n25\n", "")
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_task_that_takes_too_long_is_given_up_and_its_slot_is_free_again(
+    mode: str, tmp_path: Path
+) -> None:
+    with executor(mode, workers=1, slots=1) as pool:
+        abandon: Any = pool.abandon  # type: ignore[attr-defined]
+        stuck = pool.submit(tasks.wait_for, tmp_path / "never")
+        until(stuck.running)
+        assert 50 < abandon(stuck, 60.0) <= 60.0, "there is time left"
+        until(lambda: abandon(stuck, 0.05) <= 0.05)
+        until(lambda: stuck.done() or abandon(stuck, 0.05) is None)
+        with pytest.raises(PageTimeoutError, match=r"not finished after 0.05 s"):
+            stuck.result(0)
+        assert pool.submit(tasks.square, 3).result(20) == 9
+        assert abandon(stuck, 0.05) == 0.0
+        (tmp_path / "never").touch()
+
+
+def test_what_else_the_killed_process_held_is_done(tmp_path: Path) -> None:
+    with processes(workers=1, slots=3) as pool:
+        stuck = pool.submit(tasks.hold_the_interpreter)
+        others = [pool.submit(tasks.square, number) for number in range(2)]
+        until(lambda: stuck.done() or pool.abandon(stuck, 0.2) is None)
+        assert isinstance(stuck.exception(0), PageTimeoutError)
+        assert [future.result(20) for future in others] == [0, 1]

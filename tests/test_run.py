@@ -136,6 +136,21 @@ def test_a_flaky_page_is_tried_again_and_a_patient_server_is_obeyed(site: Practi
     assert [(f["status"], f["attempts"]) for f in result.failures] == [(503, 2)]
 
 
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_page_that_is_stuck_fails_by_itself(mode: str, tmp_cwd: Path) -> None:
+    file = spider_file(
+        tmp_cwd / "stuck.py",
+        "import time\n"
+        "def stuck(url):\n"
+        "    time.sleep(60 if url.endswith('2') else 0)\n"
+        "    return {'url': url}\n",
+    )
+    urls = "http://x.test/{1..6}"
+    result = crawler.run(str(file), urls=urls, mode=mode, workers=2, page_timeout=1)
+    assert [item["url"][-1] for item in result.items] == ["1", "3", "4", "5", "6"]
+    assert [(f["rank"], f["kind"]) for f in result.failures] == [(1, "page-timeout")]
+
+
 @pytest.mark.parametrize("mode", ["sequential", "threads"])
 def test_a_spider_may_crawl_itself_and_keeps_its_arguments(mode: str) -> None:
     def inner(url: str) -> dict[str, str]:

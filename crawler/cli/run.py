@@ -38,6 +38,7 @@ Progress = Literal["auto", "bar", "plain", "none"]
 @click.option("--order", metavar="ORDER", help="input (default), or completion: as they come.")
 @click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0).")
 @click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30).")
+@click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180).")
 @click.option("--retries", metavar="N", help="Further attempts after passing failures (2).")
 @click.option(
     "-o",

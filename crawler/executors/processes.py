@@ -24,6 +24,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, ParamSpec, TypeVar
 
-from crawler.errors import WorkerDiedError
+from crawler.errors import PageTimeoutError, WorkerDiedError
 from crawler.executors import layout
 
 P = ParamSpec("P")
@@ -54,6 +55,10 @@ class _Task:
     call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
     future: Future[Any]
     was_alone: bool = False
+    started: float | None = None
+    """When it was last given to a child."""
+    given_up: str | None = None
+    """Why nobody waits for it any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +94,7 @@ class ProcessExecutor(Executor):
         self._workers, self._seats = layout("processes", workers, slots)
         self._setup = (initializer, initargs)
         self._commands: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._tasks: dict[Future[Any], _Task] = {}
         self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
         self._wake_lock = threading.Lock()
         self._numbers = 0
@@ -117,8 +123,29 @@ class ProcessExecutor(Executor):
             raise RuntimeError("cannot submit a task after shutdown")
         self._numbers += 1
         task = _Task(self._numbers, (fn, args, kwargs), Future())
+        self._tasks[task.future] = task
+        task.future.add_done_callback(self._forget)
         self._command(task)
         return task.future
+
+    def abandon(self, future: Future[Any], limit: float) -> float:
+        """Give up on a task that has run for `limit` seconds; else, how many it has left.
+
+        Its process is killed and replaced; its Future gets a PageTimeoutError. What else the
+        process held is tried again.
+        """
+        task = self._tasks.get(future)
+        if task is None:
+            return 0.0
+        left = limit if task.started is None else task.started + limit - time.monotonic()
+        if left > 0:
+            return left
+        task.given_up = f"not finished after {limit:g} s; its process was killed"
+        self._command(task)
+        return limit  # should it take that long to find out
+
+    def _forget(self, future: Future[Any]) -> None:
+        self._tasks.pop(future, None)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the children end. With `cancel_futures` what they work on is given up, at once."""
@@ -143,9 +170,7 @@ class ProcessExecutor(Executor):
                 for ready in wait([self._wake_in, *self._ears()]):
                     if ready is self._wake_in:
                         self._wake_in.recv_bytes()
-                        command = self._commands.get()
-                        if command is not None:
-                            self._backlog.append(command)
+                        self._obey(self._commands.get())
                     elif ready in (ears := self._ears()):
                         self._listen(ears[ready])
         except Exception as error:  # noqa: BLE001  (whoever waits for a future must hear of it)
@@ -153,6 +178,16 @@ class ProcessExecutor(Executor):
         finally:
             self._break("the pool was shut down")
             self._end_children()
+
+    def _obey(self, command: _Task | None) -> None:
+        if command is None:
+            return
+        if command.given_up is None:
+            self._backlog.append(command)
+            return
+        for child in self._children.values():
+            if command.number in child.tasks:
+                child.process.kill()  # the end of its pipe tells the rest
 
     def _ears(self) -> dict[Any, _Child]:
         """What tells of a child: its pipe, and that its process has ended.
@@ -200,6 +235,7 @@ class ProcessExecutor(Executor):
         if not task.was_alone and not task.future.set_running_or_notify_cancel():
             return
         child.tasks[task.number] = task
+        task.started = time.monotonic()
         try:
             child.pipe.send((task.number, task.call))
         except OSError:
@@ -264,10 +300,13 @@ class ProcessExecutor(Executor):
             return
         suspects: list[_Task] = []
         for task in child.tasks.values():
-            if task.was_alone and child.is_ready:
+            if task.given_up is not None:
+                task.future.set_exception(PageTimeoutError(task.given_up))
+            elif task.was_alone and child.is_ready:
                 message = f"the worker process died on this page, twice ({cause})"
                 task.future.set_exception(WorkerDiedError(message))
             else:
+                task.started = None
                 suspects.append(task)
         log.warning(
             "worker process %d died (%s); replaced it, %d pages are tried again, alone",
@@ -282,7 +321,7 @@ class ProcessExecutor(Executor):
         self._is_shut_down = True
         while not self._commands.empty():
             command = self._commands.get()
-            if command is not None:
+            if command is not None and command.given_up is None:
                 self._backlog.append(command)
         left = [*self._backlog]
         for child in self._children.values():
