@@ -20,6 +20,10 @@ class DupeFilter:
         self._seen.add(_number(fingerprint))
         return len(self._seen) > before
 
+    def discard(self, fingerprint: bytes) -> None:
+        """Forget the fingerprint, if it was noted."""
+        self._seen.discard(_number(fingerprint))
+
     def __contains__(self, fingerprint: bytes) -> bool:
         return _number(fingerprint) in self._seen
 

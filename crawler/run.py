@@ -66,11 +66,9 @@ def run(
     loop. Raises UsageError, SpiderImportError, LockedError or OutputError; a page that fails is no
     exception but an entry in `failures`.
     """
-    from crawler.pages import expand
-
     with crawling(
         spider,
-        urls=list(expand(urls)) if isinstance(urls, str) else urls,
+        urls=urls,
         site=site,
         arguments=arguments,
         outputs=None if output is None else [str(output)],
@@ -84,7 +82,7 @@ def run(
 def crawling(
     target: str | Callable[..., Any],
     *,
-    urls: Iterable[str | Request] | None = None,
+    urls: str | Iterable[str | Request] | None = None,
     site: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     outputs: list[str] | None = None,
@@ -277,7 +275,7 @@ class _Place:
 def _place(
     spider: Spider,
     site: str | None,
-    urls: Iterable[str | Request] | None,
+    urls: str | Iterable[str | Request] | None,
     stack: ExitStack,
 ) -> _Place | None:
     from crawler.errors import UsageError

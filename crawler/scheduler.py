@@ -70,8 +70,8 @@ class Scheduler:
         self._max_depth = max_depth
         self._clock = clock
         self._seen = DupeFilter()
-        self._started_late: set[bytes] = set()
-        """Start requests taken when follow-ups, which come after them, were queued already."""
+        self._started = DupeFilter()
+        """The start requests; kept apart, for some may turn out to be behind the end."""
         self._backlog: deque[_FollowUp] = deque()
         self._ranked: dict[int, Entry] = {}
         self._ahead: dict[bytes, Entry] = {}
@@ -163,17 +163,14 @@ class Scheduler:
         if request is None:
             self._start = None
             return None
-        mark = _fingerprint(request)
-        self._seen.add(mark)
-        if self._backlog:
-            self._started_late.add(mark)
+        self._started.add(_fingerprint(request))
         self._scope.add_start(host(request.url))
         return Entry(self.known, request, is_start=True)
 
     def _next_follow_up(self) -> Entry | None:
         while self._backlog:
             link = self._backlog.popleft()
-            if link.fingerprint in self._started_late and not link.request.dont_filter:
+            if link.fingerprint in self._started and not link.request.dont_filter:
                 self._leave_out("duplicate", link.fingerprint)
             elif not (link.is_in_scope or self._scope.is_start(host(link.request.url))):
                 self._leave_out("scope", link.fingerprint)
@@ -215,7 +212,8 @@ class Scheduler:
         del self._ranked[entry.rank]
         if not entry.target.history:
             return None
-        is_new = self._seen.add(_fingerprint(entry.target))
+        mark = _fingerprint(entry.target)
+        is_new = self._seen.add(mark) and mark not in self._started
         if entry.is_start:
             self._scope.add_redirected(host(entry.target.url))
             return None
@@ -245,7 +243,9 @@ class Scheduler:
         """Take no more start requests, and forget those behind `entry`: the site has no more."""
         self._start = None
         for rank in range(entry.rank + 1, self.known):
-            self._ranked.pop(rank).is_void = True
+            behind = self._ranked.pop(rank)
+            behind.is_void = True
+            self._started.discard(_fingerprint(behind.request))
         self.known = entry.rank + 1
 
     def _leave_out(self, reason: str, mark: bytes | None = None) -> str:
@@ -266,7 +266,8 @@ class Scheduler:
             if self._max_pages is not None and self.known + len(self._ahead) >= self._max_pages:
                 return
             mark = _fingerprint(request)
-            if mark in self._seen or mark in self._ahead or not self._may_follow(request):
+            is_known = mark in self._seen or mark in self._started or mark in self._ahead
+            if is_known or not self._may_follow(request):
                 continue
             ahead = Entry(self._unranked, request, depth=depth)
             self._unranked += 1

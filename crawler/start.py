@@ -23,7 +23,7 @@ def start_requests(
     spider: Spider,
     *,
     pages: Pages | None,
-    urls: Iterable[str | Request] | None,
+    urls: str | Iterable[str | Request] | None,
     arguments: Mapping[str, Any],
     site: Callable[[], str] | None = None,
 ) -> Start:
@@ -60,7 +60,13 @@ def _moved(requests: Iterator[Request], site: Callable[[], str]) -> Iterator[Req
         yield replace(request, url=move(request.url, here))
 
 
-def _from_urls(urls: Iterable[str | Request]) -> Start:
+def _from_urls(urls: str | Iterable[str | Request]) -> Start:
+    """URLs and Requests; text alone is a pattern."""
+    if isinstance(urls, str):
+        try:
+            urls = list(expand(urls))
+        except ValueError as error:
+            raise UsageError(f"the URL pattern can't be used: {error}") from None
     if not isinstance(urls, Sequence):
         return map(_request, urls), None
     if not urls:
@@ -76,12 +82,10 @@ def _request(url: object) -> Request:
     return url
 
 
-def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> Iterable[Any]:
+def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> str | Iterable[Any]:
     if callable(start):
         wanted = inspect.signature(start).parameters
         start = start(**{key: value for key, value in arguments.items() if key in wanted})
-    if isinstance(start, str):
-        return list(expand(start))
     if isinstance(start, Request):
         return [start]
     if not isinstance(start, Iterable):

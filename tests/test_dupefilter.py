@@ -27,6 +27,15 @@ def test_asking_does_not_add() -> None:
     assert len(seen) == 1
 
 
+def test_what_is_forgotten_is_new_again() -> None:
+    seen = DupeFilter()
+    seen.discard(b"one")
+    seen.add(b"one")
+    seen.discard(b"one")
+    assert b"one" not in seen
+    assert seen.add(b"one")
+
+
 def test_each_filter_has_a_memory_of_its_own() -> None:
     DupeFilter().add(b"one")
     assert b"one" not in DupeFilter()

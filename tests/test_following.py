@@ -146,6 +146,44 @@ def test_any_site_is_crawled_in_the_order_of_a_queue(
     )
 
 
+@given(
+    last=st.integers(0, 6),
+    links=st.lists(st.lists(st.integers(0, 14), max_size=4), min_size=15, max_size=15),
+    slots=st.integers(1, 8),
+    window=st.integers(1, 20),
+    seed=st.integers(0, 10**6),
+)
+def test_pages_behind_the_end_are_followed_like_any_others(
+    last: int, links: list[list[int]], slots: int, window: int, seed: int
+) -> None:
+    """`until-empty` asks for pages behind the end, more or fewer; links may lead there too."""
+
+    def answer(request: Request) -> Result:
+        number = number_of(request)
+        if number == last and "start" in request.meta:
+            return Result(status=200)
+        return Result(items=[{"n": number}], follow=[Request(url(n)) for n in links[number]])
+
+    starts = (Request(url(number), meta={"start": True}) for number in range(15))
+    sink = Lists()
+    engine = Engine(
+        reference="unused:here",
+        scheduler=Scheduler(starts, politeness=Politeness(), retry=AT_ONCE, retries=0),
+        executor=Shuffled(answer, seed),
+        slots=slots,
+        collector=Collector(window=window, window_bytes=2**20),
+        pipeline=Pipeline(),
+        sink=sink,
+        gauge=sink,
+        until_empty=True,
+    )
+    assert engine.crawl()
+    expected = list(range(last))
+    for number in expected:
+        expected += [n for n in dict.fromkeys(links[number]) if n not in expected and n != last]
+    assert [item["n"] for item in sink.items] == expected
+
+
 @spider(url="http://127.0.0.1:1/graph/7/60/")
 def graph(response: Response) -> Any:
     """All pages of the practice site's link graph."""
