@@ -42,7 +42,7 @@ _WAYS = [
 ]
 
 
-@click.command()
+@click.command(short_help="Time a spider in every mode, compare results.")
 @click.argument("spider", metavar="SPIDER")
 @click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
 @click.option("--urls", multiple=True, metavar="FILE|URL", help="Start here; see crawl run.")

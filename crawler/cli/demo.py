@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-@click.command()
+@click.command(short_help="Serve the bundled practice site.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Default 8642; 0 for any free one.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds before a page.")

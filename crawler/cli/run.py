@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 Progress = Literal["auto", "bar", "plain", "none"]
 
 
-@click.command()
+_EPILOG = """\b
+Examples:
+  crawl run posts --pages 4
+  crawl run posts --pages until-empty --mode processes -o posts.jsonl
+  crawl run mymodule:spyder --urls 'https://example.org/page/{1..4}/'
+
+Ctrl-C once finishes what is in flight, twice ends at once; the old output stays. Exit codes: 0 done,
+2 usage, 3 pages failed, 4 too few items, 5 already running, 7 blocked, 8 output not written,
+130 interrupted.
+"""
+
+
+@click.command(short_help="Run a spider.", epilog=_EPILOG)
 @click.argument("spider", metavar="SPIDER")
 @click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
 @click.option(
@@ -31,10 +43,12 @@ Progress = Literal["auto", "bar", "plain", "none"]
     help="Start here: a file of URLs, - for stdin, or a pattern 'https://x/page/{0..3}/'.",
 )
 @click.option("--site", metavar="URL", help="Another place for the spider's site, e.g. a mirror.")
-@click.option("-a", "arguments", multiple=True, metavar="KEY=VALUE", help="A spider argument.")
+@click.option(
+    "-a", "arguments", multiple=True, metavar="KEY=VALUE", help="A spider argument; repeatable."
+)
 @click.option("--mode", metavar="MODE", help="sequential, threads (default) or processes.")
 @click.option("-j", "--workers", metavar="N", help="Threads or processes.")
-@click.option("--concurrency", metavar="N", help="Requests in flight over all workers (8).")
+@click.option("--concurrency", metavar="N", help="Requests in flight, over all workers (8).")
 @click.option("--order", metavar="ORDER", help="input (default), or completion: as they come.")
 @click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0).")
 @click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30).")
@@ -46,7 +60,7 @@ Progress = Literal["auto", "bar", "plain", "none"]
     "outputs",
     multiple=True,
     metavar="FILE[:FORMAT]",
-    help="Where items go, - for stdout; formats: json, jsonl. Default: output/NAME.json.",
+    help="Where items go, - for stdout; json or jsonl; repeatable. Default: output/NAME.json.",
 )
 @click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
 @click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command("list")
+@click.command("list", short_help="List the spiders of a folder.")
 @click.argument("folder", default="spiders", type=click.Path(path_type=Path))
 def list_command(folder: Path) -> None:
     """List the spiders in FOLDER (spiders/) with what they say of themselves."""

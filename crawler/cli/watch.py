@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 
-@click.command()
+@click.command(short_help="Show a running crawl live.")
 @click.argument("run", required=False)
 @click.option("--output-dir", default="output", help="Where its run folder is (output).")
 @click.option("--interval", type=click.FloatRange(0.05), default=0.5, help="Seconds (0.5).")
