@@ -173,6 +173,7 @@ class Engine:
         while True:
             self._show()
             self._hand_out()
+            self._commit()  # what was fetched ahead may have got its rank just now
             if self._is_over():
                 break
             self._show()
@@ -297,6 +298,7 @@ class Engine:
         if self._until_empty and entry.is_start and self._is_end(entry, result):
             return
         if is_left_out:
+            self._scheduler.forget(result.follow)
             return
         if result.failure is not None:
             self._commit_failure(entry, result.failure)

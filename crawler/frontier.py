@@ -53,6 +53,7 @@ class Frontier:
         self._politeness = politeness
         self._by_host: dict[str, list[Entry]] = {}
         self._waiting: list[tuple[float, Entry]] = []
+        self._void = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + sum(map(len, self._by_host.values()))
@@ -69,6 +70,25 @@ class Frontier:
             heapq.heappush(self._waiting, (due, entry))
         else:
             heapq.heappush(self._by_host.setdefault(entry.host, []), entry)
+
+    def discard(self, entry: Entry) -> None:
+        """Nobody wants this entry any more; it stays in its place until that is cheap to change."""
+        entry.is_void = True
+        self._void += 1
+        if self._void > max(1_000, len(self) // 2):
+            self._compact()
+
+    def _compact(self) -> None:
+        self._waiting = [(due, entry) for due, entry in self._waiting if not entry.is_void]
+        heapq.heapify(self._waiting)
+        for name, queue in list(self._by_host.items()):
+            kept = [entry for entry in queue if not entry.is_void]
+            heapq.heapify(kept)
+            if kept:
+                self._by_host[name] = kept
+            else:
+                del self._by_host[name]
+        self._void = 0
 
     def take(self, now: float, max_rank: float) -> Entry | None:
         """The lowest rank that may go now and is at most `max_rank`, or None."""

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import itertools
+import multiprocessing
 import sys
 import threading
 import traceback
@@ -32,6 +33,7 @@ _FILE_PREFIX = "crawled_"
 
 _functions: dict[str, Callable[..., Any]] = {}
 """What this process loaded or was given, by reference; other processes load for themselves."""
+_local_references: dict[Callable[..., Any], str] = {}
 _local_numbers = itertools.count(1)
 _modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 _import_lock = threading.RLock()
@@ -98,10 +100,16 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
             )
         load_function(beside(reference, callback))
         return callback
-    found = _reference_of(callback)
+    found = _reference_of(callback) or _local_references.get(callback)
     if found is None:
+        if multiprocessing.current_process().name.startswith("crawl-worker-"):
+            raise SpiderNotFoundError(
+                f"the callback {callback!r} is defined inside another function, where other "
+                "processes can't find it: put it at the top of the module, or use mode='threads'"
+            )
         found = f"local:{next(_local_numbers)}"
         _functions[found] = callback
+        _local_references[callback] = found
     module, _, name = found.rpartition(":")
     return name if module == reference.rpartition(":")[0] and module != "local" else found
 
@@ -270,22 +278,22 @@ class RunDuringImport(BaseException):
     """Ends the import of a script by a worker process where the script would crawl."""
 
 
-_import_depth = 0
+_importing_thread: int | None = None
 
 
 @contextmanager
 def _importing() -> Iterator[None]:
-    global _import_depth
-    _import_depth += 1
+    global _importing_thread
+    outer, _importing_thread = _importing_thread, threading.get_ident()
     try:
         yield
     finally:
-        _import_depth -= 1
+        _importing_thread = outer
 
 
 def end_import() -> None:
     """Called where a worker process must not go on: if it is importing a script, end that."""
-    if _import_depth:
+    if _importing_thread == threading.get_ident():
         raise RunDuringImport
 
 

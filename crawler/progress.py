@@ -449,7 +449,7 @@ def _alive(pid: int, start_time: int) -> bool:
         pass  # it runs under another user's name
     except ProcessLookupError:
         return False
-    return _start_time(pid) in (start_time, 0)
+    return not start_time or _start_time(pid) in (start_time, 0)
 
 
 def _pid_in(name: str) -> int:

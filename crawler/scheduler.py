@@ -29,6 +29,8 @@ from crawler.url import host, redirected
 
 _UNRANKED = 2**62
 """Speculated entries come after all that have a rank, in the order in which they were found."""
+_MAX_AHEAD = 5_000
+"""Speculated entries at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,9 @@ class Scheduler:
         if request is None:
             self._start = None
             return None
-        self._started.add(_fingerprint(request))
+        mark = _fingerprint(request)
+        self._started.add(mark)
+        self._drop(mark)
         self._scope.add_start(host(request.url))
         return Entry(self.known, request, is_start=True)
 
@@ -214,6 +218,8 @@ class Scheduler:
             return None
         mark = _fingerprint(entry.target)
         is_new = self._seen.add(mark) and mark not in self._started
+        if is_new:
+            self._drop(mark)  # links to it are duplicates from now on
         if entry.is_start:
             self._scope.add_redirected(host(entry.target.url))
             return None
@@ -263,6 +269,8 @@ class Scheduler:
         if is_too_deep or entry.is_void:
             return
         for request in requests:
+            if len(self._ahead) >= _MAX_AHEAD:
+                return  # there is enough to do
             if self._max_pages is not None and self.known + len(self._ahead) >= self._max_pages:
                 return
             mark = _fingerprint(request)
@@ -273,6 +281,11 @@ class Scheduler:
             self._unranked += 1
             self._ahead[mark] = ahead
             self._frontier.add(ahead)
+
+    def forget(self, requests: Iterable[Request]) -> None:
+        """Drop what was speculated for a page that turned out not to count."""
+        for request in requests:
+            self._drop(_fingerprint(request))
 
     def finished_ahead(self, entry: Entry, result: Result) -> bool:
         """Keep the result of an entry that has no rank yet; False if it has one."""
@@ -294,7 +307,7 @@ class Scheduler:
         ahead = self._ahead.get(link.fingerprint)
         if ahead is None:
             return None
-        if ahead.request != link.request:
+        if not _is_same(ahead.request, link.request):
             self._drop(link.fingerprint)
             return None
         del self._ahead[link.fingerprint]
@@ -303,7 +316,7 @@ class Scheduler:
         if ahead.result is not None or ahead.is_in_flight:
             return ahead
         # It stands in the frontier in its old place; take another one with the same history.
-        ahead.is_void = True
+        self._frontier.discard(ahead)
         return Entry(
             self.known,
             ahead.request,
@@ -317,12 +330,19 @@ class Scheduler:
         ahead = self._ahead.pop(mark, None)
         if ahead is not None:
             self._release(ahead)
+            if ahead.result is None and not ahead.is_in_flight:
+                self._frontier.discard(ahead)
             ahead.is_void = True
 
     def _release(self, ahead: Entry) -> None:
         if ahead.result is not None:
             self.ahead_results -= 1
             self.ahead_bytes -= ahead.result.body_bytes
+
+
+def _is_same(one: Request, other: Request) -> bool:
+    """In all that the spider can see: 1, True and 1.0 are equal, but not the same."""
+    return one == other and repr(one.meta) == repr(other.meta)
 
 
 def _fingerprint(request: Request) -> bytes:

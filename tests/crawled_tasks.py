@@ -92,3 +92,11 @@ def fork_and_die_once(marker: Path) -> str:
 def hold_the_interpreter() -> None:
     """A catastrophic regular expression: no other thread gets to run."""
     re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+def raise_error_in_seat(seat: int, *_: Any) -> None:
+    raise ValueError("no seat")

@@ -288,3 +288,21 @@ def test_what_else_the_killed_process_held_is_done(tmp_path: Path) -> None:
         until(lambda: stuck.done() or pool.abandon(stuck, 0.2) is None)
         assert isinstance(stuck.exception(0), PageTimeoutError)
         assert [future.result(20) for future in others] == [0, 1]
+
+
+def test_a_child_that_reads_nothing_any_more_is_killed_all_the_same() -> None:
+    """The supervisor is stuck itself then, sending it the next task."""
+    with processes(workers=1, slots=3) as pool:
+        stuck = pool.submit(tasks.hold_the_interpreter)
+        until(stuck.running)
+        more = pool.submit(tasks.length, "x" * 1_000_000)
+        until(lambda: stuck.done() or pool.abandon(stuck, 1.0) is None)
+        assert isinstance(stuck.exception(0), PageTimeoutError)
+        assert more.result(20) == 1_000_000
+
+
+def test_an_initializer_that_fails_is_heard_of() -> None:
+    with executor("threads", initializer=tasks.raise_error_in_seat) as pool:
+        future = pool.submit(tasks.square, 2)
+        with pytest.raises(ValueError, match="no seat"):
+            future.result(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -310,3 +311,67 @@ def test_from_the_command_line(tmp_cwd: Path, site: PracticeSite) -> None:
     done = crawl("run", str(file), "--max-pages", "9", "--deny", "/stats", "--deny", "moved")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(Path("output/walk.json").read_text())) == 9
+
+
+@spider(url="http://127.0.0.1:1/headers")
+def with_a_closure(response: Response) -> Any:
+    """A callback that other processes can't find."""
+
+    def inner(response: Response) -> dict[str, str]:
+        return {"url": response.url}
+
+    yield response.follow("/empty", callback=inner)
+
+
+def test_a_callback_that_other_processes_can_not_find_is_refused(site: PracticeSite) -> None:
+    assert len(crawler.run(with_a_closure, site=site.url, mode="threads").items) == 1
+    result = crawler.run(with_a_closure, site=site.url, mode="processes")
+    assert "put it at the top of the module" in result.failures[0]["message"]
+
+
+@given(seed=st.integers(0, 1000), slots=st.integers(1, 4))
+def test_requests_that_are_equal_but_not_the_same_are_told_apart(seed: int, slots: int) -> None:
+    """Two pages link to a third with other meta; the first in rank wins, not the first to come."""
+
+    def answer(request: Request) -> Result:
+        number = number_of(request)
+        meta: Any = {0: 1, 1: True}.get(number)
+        follow = [Request(url(2), meta={"k": meta})] if number < 2 else []
+        return Result(items=[{"n": number, "meta": repr(request.meta)}], follow=follow)
+
+    sink = Lists()
+    engine = Engine(
+        reference="unused:here",
+        scheduler=Scheduler(
+            iter([Request(url(0)), Request(url(1))]),
+            politeness=Politeness(),
+            retry=AT_ONCE,
+            retries=0,
+        ),
+        executor=Shuffled(answer, seed),
+        slots=slots,
+        collector=Collector(window=10, window_bytes=2**20),
+        pipeline=Pipeline(),
+        sink=sink,
+        gauge=sink,
+    )
+    assert engine.crawl()
+    assert sink.items[2] == {"n": 2, "meta": "{'k': 1}"}
+
+
+def test_a_stuck_page_behind_the_end_does_not_hold_up_the_crawl() -> None:
+    stuck, release = threading.Event(), threading.Event()
+
+    def page(url: str) -> dict[str, str]:
+        if url.endswith("/3"):
+            stuck.set()
+            release.wait(60)
+        assert stuck.wait(20)
+        return {"url": url}
+
+    try:
+        result = crawler.run(page, urls="http://x.test/{1..3}", max_items=2)
+        assert [item["url"][-1] for item in result.items] == ["1", "2"]
+        assert not release.is_set()
+    finally:
+        release.set()

@@ -147,3 +147,17 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_entries_that_nobody_wants_do_not_pile_up() -> None:
+    frontier = Frontier(Politeness())
+    frontier.add(Entry(0, Request("http://x/first")))
+    for rank in range(1, 50_000):
+        entry = Entry(rank, Request(f"http://x/{rank}"))
+        frontier.add(entry)
+        frontier.discard(entry)
+    assert len(frontier) < 3_000
+    first = frontier.take(0.0, 10**9)
+    assert first is not None
+    assert first.rank == 0
+    assert frontier.take(0.0, 10**9) is None

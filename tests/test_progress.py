@@ -392,3 +392,21 @@ def test_any_run_id_makes_a_name_that_every_system_takes(run_id: str) -> None:
     assert len(f"/{name}") <= 31
     assert name.isascii()
     assert "/" not in name
+
+
+@pytest.mark.skipif(not SHM.is_dir(), reason="shared memory shows up nowhere here")
+def test_a_block_that_is_being_made_is_stale_only_if_its_owner_is_gone() -> None:
+    """Two crawls that start together must not remove each other's half-made blocks."""
+    alive = SHM / f"crawl-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    dead = SHM / f"crawl-{process.pid}-{uuid.uuid4().hex[:8]}"
+    try:
+        for path in (alive, dead):
+            path.write_bytes(bytes(4096))
+        removed = remove_stale()
+        assert dead.name in removed
+        assert alive.exists()
+    finally:
+        alive.unlink()
+        dead.unlink(missing_ok=True)

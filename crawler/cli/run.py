@@ -27,9 +27,9 @@ Examples:
   crawl run posts --pages until-empty --mode processes -o posts.jsonl
   crawl run mymodule:spyder --urls 'https://example.org/page/{1..4}/'
 
-Ctrl-C once finishes what is in flight, twice ends at once; the old output stays. Exit codes: 0 done,
-2 usage, 3 pages failed, 4 too few items, 5 already running, 7 blocked, 8 output not written,
-130 interrupted.
+Ctrl-C once finishes what is in flight, twice ends at once; the old output stays. Exit codes:
+0 done, 2 usage, 3 pages failed, 4 too few items, 5 already running, 7 blocked, 8 output not
+written, 130 interrupted.
 """
 
 

@@ -141,7 +141,10 @@ class ProcessExecutor(Executor):
         if left > 0:
             return left
         task.given_up = f"not finished after {limit:g} s; its process was killed"
-        self._command(task)
+        # From here, not by the supervisor: it may be stuck itself, sending to a child that is.
+        for child in list(self._children.values()):
+            if task.number in child.tasks:
+                child.process.kill()
         return limit  # should it take that long to find out
 
     def _forget(self, future: Future[Any]) -> None:
@@ -170,7 +173,9 @@ class ProcessExecutor(Executor):
                 for ready in wait([self._wake_in, *self._ears()]):
                     if ready is self._wake_in:
                         self._wake_in.recv_bytes()
-                        self._obey(self._commands.get())
+                        command = self._commands.get()
+                        if command is not None:
+                            self._backlog.append(command)
                     elif ready in (ears := self._ears()):
                         self._listen(ears[ready])
         except Exception as error:  # noqa: BLE001  (whoever waits for a future must hear of it)
@@ -178,16 +183,6 @@ class ProcessExecutor(Executor):
         finally:
             self._break("the pool was shut down")
             self._end_children()
-
-    def _obey(self, command: _Task | None) -> None:
-        if command is None:
-            return
-        if command.given_up is None:
-            self._backlog.append(command)
-            return
-        for child in self._children.values():
-            if command.number in child.tasks:
-                child.process.kill()  # the end of its pipe tells the rest
 
     def _ears(self) -> dict[Any, _Child]:
         """What tells of a child: its pipe, and that its process has ended.
@@ -288,6 +283,7 @@ class ProcessExecutor(Executor):
     def _bury(self, child: _Child) -> None:
         """Replace a dead child, fail the task that killed it twice, put the others to the test."""
         child.process.join(_SECONDS_TO_END)
+        child.process.kill()  # should it have closed its pipe and not ended
         child.pipe.close()
         cause = _cause_of_death(child.process.exitcode)
         self.deaths += 1
@@ -321,7 +317,7 @@ class ProcessExecutor(Executor):
         self._is_shut_down = True
         while not self._commands.empty():
             command = self._commands.get()
-            if command is not None and command.given_up is None:
+            if command is not None:
                 self._backlog.append(command)
         left = [*self._backlog]
         for child in self._children.values():
@@ -330,7 +326,7 @@ class ProcessExecutor(Executor):
             child.suspects.clear()
         self._backlog.clear()
         for task in left:
-            if not task.future.done() and not task.future.cancel():
+            if not task.future.done():
                 task.future.set_exception(BrokenExecutor(why))
 
     def _end_children(self) -> None:

@@ -77,8 +77,10 @@ class ThreadExecutor(Executor):
         return 0.0
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See `Executor.shutdown`; threads left behind aren't waited for."""
+        """See `Executor.shutdown`. With `cancel_futures`, busy threads are left behind."""
         self._is_shut_down = True
+        with self._lock:
+            busy = {task.seat for task in self._running.values()} if cancel_futures else set()
         if cancel_futures:
             while not self._queue.empty():
                 task = self._queue.get()
@@ -86,19 +88,24 @@ class ThreadExecutor(Executor):
                     task.future.cancel()
         self._queue.put(None)
         if wait:
-            for thread in self._threads.values():
-                thread.join()
+            for seat, thread in self._threads.items():
+                if seat not in busy:
+                    thread.join()
 
     def _start(self, seat: int) -> None:
         thread = threading.Thread(
             target=self._work, args=(seat,), name=f"crawl-worker-{seat}", daemon=True
         )
-        self._threads[seat] = thread
         thread.start()
+        self._threads[seat] = thread
 
     def _work(self, seat: int) -> None:
         initializer, initargs = self._setup
-        initializer(seat, *initargs)
+        broken: BaseException | None = None
+        try:
+            initializer(seat, *initargs)
+        except BaseException as error:  # noqa: BLE001  (whoever submits has to hear of it)
+            broken = error
         while True:
             try:
                 task = self._queue.get_nowait()
@@ -109,6 +116,9 @@ class ThreadExecutor(Executor):
                 self._queue.put(None)  # for the next one
                 return
             if not task.future.set_running_or_notify_cancel():
+                continue
+            if broken is not None:
+                task.future.set_exception(broken)
                 continue
             task.seat, task.started = seat, time.monotonic()
             with self._lock:
