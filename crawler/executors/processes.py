@@ -178,7 +178,8 @@ class ProcessExecutor(Executor):
                             self._backlog.append(command)
                     elif ready in (ears := self._ears()):
                         self._listen(ears[ready])
-        except Exception as error:  # noqa: BLE001  (whoever waits for a future must hear of it)
+        except Exception as error:
+            log.exception("the supervisor of the worker processes failed")
             self._break(f"the supervisor of the worker processes failed: {error!r}")
         finally:
             self._break("the pool was shut down")
@@ -240,6 +241,15 @@ class ProcessExecutor(Executor):
             task.future.set_exception(error)
 
     def _start(self, place: int) -> _Child:
+        # The fork server may have just been killed. Once it is dead to the last, the next start
+        # brings up another; nothing tells when that is, so ask again a little later.
+        for pause in (0.1, 0.5):
+            with suppress(OSError, EOFError):
+                return self._start_once(place)
+            time.sleep(pause)
+        return self._start_once(place)
+
+    def _start_once(self, place: int) -> _Child:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_child_main,
