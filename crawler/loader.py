@@ -13,7 +13,6 @@ import importlib
 import importlib.util
 import inspect
 import itertools
-import multiprocessing
 import sys
 import threading
 import traceback
@@ -25,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from crawler.errors import SpiderImportError, SpiderNotFoundError
+from crawler.process import in_worker_process
 from crawler.spider import Spider, is_marked, options_of
 
 SPIDERS_FOLDER = "spiders"
@@ -102,7 +102,7 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
         return callback
     found = _reference_of(callback) or _local_references.get(callback)
     if found is None:
-        if multiprocessing.current_process().name.startswith("crawl-worker-"):
+        if in_worker_process():
             raise SpiderNotFoundError(
                 f"the callback {callback!r} is defined inside another function, where other "
                 "processes can't find it: put it at the top of the module, or use mode='threads'"
@@ -291,9 +291,9 @@ def _importing() -> Iterator[None]:
         _importing_thread = outer
 
 
-def end_import() -> None:
-    """Called where a worker process must not go on: if it is importing a script, end that."""
-    if _importing_thread == threading.get_ident():
+def end_import_by_worker() -> None:
+    """Called where a crawl begins: a worker process that imports the script must not go on."""
+    if in_worker_process() and _importing_thread == threading.get_ident():
         raise RunDuringImport
 
 

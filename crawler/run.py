@@ -98,14 +98,16 @@ def crawling(
     """
     from crawler.arguments import convert_arguments
     from crawler.errors import UsageError
-    from crawler.loader import load_spider
+    from crawler.executors import layout
+    from crawler.loader import end_import_by_worker, load_spider
     from crawler.output import Output, check_targets, parse_target
     from crawler.progress import Block, block_name, remove_stale
     from crawler.run_folder import RunFolder
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
-    _not_while_imported_by_a_worker()
+    # A script without `if __name__ == "__main__"` would start itself again in each worker.
+    end_import_by_worker()
     spider = load_spider(target)
     flags = list(flags)
     own = (f"the spider {spider.name}", spider.options.settings)
@@ -148,7 +150,7 @@ def crawling(
             )
         folder.remove_older(settings.keep_runs)
         remove_stale()
-        processes, seats = _layout(settings)
+        processes, seats = layout(settings.mode, settings.workers, settings.slots)
         block = stack.enter_context(
             Block.create(block_name(folder.run_id), seats=processes * seats, seats_per_worker=seats)
         )
@@ -293,12 +295,6 @@ def _place(
     return None if site is None else _Place(site)
 
 
-def _layout(settings: Settings) -> tuple[int, int]:
-    from crawler.executors import layout
-
-    return layout(settings.mode, settings.workers, settings.slots)
-
-
 @contextmanager
 def _engine(
     spider: Spider,
@@ -366,13 +362,3 @@ def _engine(
     finally:
         # What is still in flight lies behind the end of the crawl, or nobody wants it any more.
         executor.shutdown(wait=is_over, cancel_futures=True)
-
-
-def _not_while_imported_by_a_worker() -> None:
-    """A script without `if __name__ == "__main__"` would start itself again in each worker."""
-    import multiprocessing
-
-    if multiprocessing.current_process().name.startswith("crawl-worker-"):
-        from crawler.loader import end_import
-
-        end_import()

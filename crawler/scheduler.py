@@ -266,7 +266,7 @@ class Scheduler:
         """Fetch the follow-ups of a page that isn't committed yet, those that can earn a rank."""
         depth = entry.depth + 1
         is_too_deep = self._max_depth is not None and depth > self._max_depth
-        if is_too_deep or entry.is_void:
+        if is_too_deep:
             return
         for request in requests:
             if len(self._ahead) >= _MAX_AHEAD:
@@ -289,8 +289,6 @@ class Scheduler:
 
     def finished_ahead(self, entry: Entry, result: Result) -> bool:
         """Keep the result of an entry that has no rank yet; False if it has one."""
-        if entry.is_void:
-            return True
         if entry.rank < _UNRANKED:
             return False
         entry.result = result

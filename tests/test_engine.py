@@ -83,11 +83,20 @@ def make_engine(
     pipeline: Pipeline | None = None,
     until_empty: bool = False,
     retries: int = 2,
+    max_pages: int | None = None,
+    max_depth: int | None = None,
 ) -> tuple[Engine, Lists]:
     sink = Lists()
     engine = Engine(
         reference="unused:here",
-        scheduler=Scheduler(start, politeness=Politeness(), retry=AT_ONCE, retries=retries),
+        scheduler=Scheduler(
+            start,
+            politeness=Politeness(),
+            retry=AT_ONCE,
+            retries=retries,
+            max_pages=max_pages,
+            max_depth=max_depth,
+        ),
         executor=executor,
         slots=slots,
         collector=Collector(window=window, window_bytes=2**20),

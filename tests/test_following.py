@@ -16,15 +16,10 @@ from hypothesis import strategies as st
 import crawler
 from command_line import crawl, spider_file
 from crawler import Request, Response, spider
-from crawler.collector import Collector
 from crawler.demo import PracticeSite
-from crawler.engine import Engine
 from crawler.errors import UsageError
-from crawler.pipeline import Pipeline
-from crawler.politeness import Politeness
 from crawler.result import Failure, Result
-from crawler.scheduler import Scheduler
-from test_engine import AT_ONCE, Lists, Shuffled, number_of
+from test_engine import Shuffled, make_engine, number_of
 
 GONE = Failure("status", "the server answered 404", status=404)
 BUSY = Failure("status", "the server answered 503", status=503, retryable=True)
@@ -120,23 +115,14 @@ def test_any_site_is_crawled_in_the_order_of_a_queue(
             return Result(failure=GONE, status=404)
         return Result(items=[{"n": number}], follow=[Request(url(n)) for n in page.links])
 
-    sink = Lists()
-    engine = Engine(
-        reference="unused:here",
-        scheduler=Scheduler(
-            iter([Request(url(number)) for number in starts]),
-            politeness=Politeness(),
-            retry=AT_ONCE,
-            retries=10,
-            max_pages=max_pages,
-            max_depth=max_depth,
-        ),
-        executor=Shuffled(answer, seed),
+    engine, sink = make_engine(
+        Shuffled(answer, seed),
+        iter([Request(url(number)) for number in starts]),
         slots=slots,
-        collector=Collector(window=window, window_bytes=2**20),
-        pipeline=Pipeline(),
-        sink=sink,
-        gauge=sink,
+        window=window,
+        retries=10,
+        max_pages=max_pages,
+        max_depth=max_depth,
     )
     assert engine.crawl()
     items, failed = sequentially(site, starts, max_pages, max_depth)
@@ -166,17 +152,8 @@ def test_pages_behind_the_end_are_followed_like_any_others(
         return Result(items=[{"n": number}], follow=[Request(url(n)) for n in links[number]])
 
     starts = (Request(url(number), meta={"start": True}) for number in range(15))
-    sink = Lists()
-    engine = Engine(
-        reference="unused:here",
-        scheduler=Scheduler(starts, politeness=Politeness(), retry=AT_ONCE, retries=0),
-        executor=Shuffled(answer, seed),
-        slots=slots,
-        collector=Collector(window=window, window_bytes=2**20),
-        pipeline=Pipeline(),
-        sink=sink,
-        gauge=sink,
-        until_empty=True,
+    engine, sink = make_engine(
+        Shuffled(answer, seed), starts, slots=slots, window=window, until_empty=True
     )
     assert engine.crawl()
     expected = list(range(last))
@@ -339,22 +316,8 @@ def test_requests_that_are_equal_but_not_the_same_are_told_apart(seed: int, slot
         follow = [Request(url(2), meta={"k": meta})] if number < 2 else []
         return Result(items=[{"n": number, "meta": repr(request.meta)}], follow=follow)
 
-    sink = Lists()
-    engine = Engine(
-        reference="unused:here",
-        scheduler=Scheduler(
-            iter([Request(url(0)), Request(url(1))]),
-            politeness=Politeness(),
-            retry=AT_ONCE,
-            retries=0,
-        ),
-        executor=Shuffled(answer, seed),
-        slots=slots,
-        collector=Collector(window=10, window_bytes=2**20),
-        pipeline=Pipeline(),
-        sink=sink,
-        gauge=sink,
-    )
+    starts = iter([Request(url(0)), Request(url(1))])
+    engine, sink = make_engine(Shuffled(answer, seed), starts, slots=slots)
     assert engine.crawl()
     assert sink.items[2] == {"n": 2, "meta": "{'k': 1}"}
 

@@ -19,6 +19,7 @@ RULES = {
     "escape",
     "frontier",
     "politeness",
+    "process",
     "publish",
     "retry",
     "scope",

@@ -37,6 +37,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from crawler.errors import PageTimeoutError, WorkerDiedError
 from crawler.executors import layout
+from crawler.process import WORKER_NAME
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -254,7 +255,7 @@ class ProcessExecutor(Executor):
         process = self._context.Process(
             target=_child_main,
             args=(theirs, place * self._seats, self._seats, *self._setup),
-            name=f"crawl-worker-{place + 1}",
+            name=f"{WORKER_NAME}{place + 1}",
             daemon=True,
         )
         with _no_main_module():

@@ -62,10 +62,9 @@ class RequestsFetcher:
             )
             try:
                 body = self._read(response)
-            except BaseException:
-                response.raw.close()  # what is left of the body would be read as the next answer
-                raise
             finally:
+                # Also closes the connection when something is left of the body, which would be
+                # read as the next answer.
                 response.close()
         except FetchError:
             raise
