@@ -31,8 +31,6 @@ from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
 
-log = logging.getLogger("crawler.run")
-
 
 class RunFolder:
     """One run's files. Only one run of a name at a time may have its folder open.
