@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crawler.frontier import Entry
+from crawler.entry import Entry
 from crawler.result import Result
 
 

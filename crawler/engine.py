@@ -29,8 +29,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from crawler.collector import Collector
+from crawler.entry import Entry
 from crawler.errors import CrawlError, PageTimeoutError, WorkerDiedError
-from crawler.frontier import Entry
 from crawler.pipeline import Pipeline
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler

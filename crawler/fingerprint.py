@@ -15,7 +15,7 @@ SIZE = 16
 def fingerprint(
     request: Request, *, keep_fragment: bool = False, drop_parameters: Collection[str] = ()
 ) -> bytes:
-    """16 bytes that two requests share if they have the same method, canonical URL and body.
+    """16 bytes that two requests share if method, canonical URL, body and session are the same.
 
     Headers, meta and history don't count; no body is an empty body. The same in every process and
     on every machine, so it may be stored. The options are those of `canonical_url`.
@@ -24,5 +24,5 @@ def fingerprint(
     url = canonical_url(request.url, keep_fragment=keep_fragment, drop_parameters=drop_parameters)
     body = request.body or b""
     # No space is in a URL, and the length tells where the body begins: no two are written alike.
-    head = f"{url} {len(body)} {request.method.upper()}\n"
+    head = f"{url} {len(body)} {request.method.upper()} {request.session}".rstrip() + "\n"
     return blake2b(head.encode("utf-8", "surrogatepass") + body, digest_size=SIZE).digest()

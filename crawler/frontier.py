@@ -3,47 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
 
+from crawler.entry import Entry
 from crawler.politeness import Politeness
-from crawler.request import Request
-from crawler.result import Result
-from crawler.url import host
-
-
-@dataclass(order=True, slots=True)
-class Entry:
-    """A request in the frontier or in flight.
-
-    Once it has a rank it keeps it, whatever happens: retries and redirects change nothing.
-    """
-
-    rank: int
-    request: Request = field(compare=False)
-    attempts: int = field(default=0, compare=False)
-    """Attempts made, the one in flight included; a redirect begins none."""
-    depth: int = field(default=0, compare=False)
-    """Links from a start request."""
-    is_start: bool = field(default=False, compare=False)
-    moved_to: Request | None = field(default=None, compare=False)
-    """Where it was redirected."""
-    due: float = field(default=0.0, compare=False)
-    """When its next attempt may be made."""
-    is_in_flight: bool = field(default=False, compare=False)
-    is_void: bool = field(default=False, compare=False)
-    """Nobody wants it any more."""
-    result: Result | None = field(default=None, compare=False)
-    """What came of it, if that was known before it had a rank."""
-
-    @property
-    def target(self) -> Request:
-        """What is to be fetched: the request, or where it was redirected."""
-        return self.moved_to or self.request
-
-    @property
-    def host(self) -> str:
-        """What politeness goes by."""
-        return host(self.target.url)
 
 
 class Frontier:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json as json_module
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 Json = dict[str, Any]
 """A JSON object: string keys, plain values."""
@@ -14,10 +16,12 @@ Json = dict[str, Any]
 class Request:
     """One thing to fetch.
 
-    `callback` is the function of the spider's module that gets the page, by name or itself; None is
-    the spider. `meta` is yours: plain JSON values that come back as `response.meta` (pagination
-    puts the page number there). A follow-up that was asked for before is left out unless
-    `dont_filter`. `history` holds the URLs that redirected here, oldest first.
+    `json` (any JSON value) or `form` (names and values) becomes the body, with its Content-Type,
+    and turns GET into POST. `callback` is the function of the spider's module that gets the page,
+    by name or itself; None is the spider. `meta` is yours: plain JSON values that come back as
+    `response.meta` (pagination puts the page number there). A follow-up that was asked for before
+    is left out unless `dont_filter`. `session` names one of several cookie jars, for several
+    logins at once. `history` holds the URLs that redirected here, oldest first.
     """
 
     url: str
@@ -27,4 +31,26 @@ class Request:
     callback: str | Callable[..., Any] | None = None
     meta: Json = field(default_factory=dict)
     dont_filter: bool = False
+    session: str = ""
     history: tuple[str, ...] = ()
+    json: InitVar[Any] = None
+    form: InitVar[Mapping[str, Any] | None] = None
+
+    def __post_init__(self, json: Any, form: Mapping[str, Any] | None) -> None:
+        """Turn `json` or `form` into method, body and Content-Type."""
+        given = [each for each in (self.body, json, form) if each is not None]
+        if len(given) > 1:
+            raise ValueError("a request has one body: give body, json or form")
+        if json is not None:
+            self._set_body(json_module.dumps(json).encode(), "application/json")
+        elif form is not None:
+            text = urlencode(form, doseq=True)
+            self._set_body(text.encode(), "application/x-www-form-urlencoded")
+
+    def _set_body(self, body: bytes, content_type: str) -> None:
+        is_typed = any(name.lower() == "content-type" for name in self.headers)
+        headers = self.headers if is_typed else {**self.headers, "Content-Type": content_type}
+        object.__setattr__(self, "headers", headers)
+        object.__setattr__(self, "body", body)
+        if self.method == "GET":
+            object.__setattr__(self, "method", "POST")

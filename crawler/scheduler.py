@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from crawler.dupefilter import DupeFilter
+from crawler.entry import Entry
 from crawler.errors import CrawlError
 from crawler.fingerprint import fingerprint
-from crawler.frontier import Entry, Frontier
+from crawler.frontier import Frontier
 from crawler.politeness import Politeness
 from crawler.request import Request
 from crawler.result import Failure, Result

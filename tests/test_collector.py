@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crawler import Request
 from crawler.collector import Collector
-from crawler.frontier import Entry
+from crawler.entry import Entry
 from crawler.result import Result
 
 MUCH = 10**9

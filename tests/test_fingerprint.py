@@ -89,3 +89,8 @@ def test_method_url_and_body_are_never_mixed_up(
     same = (method.upper(), path, body) == (other_method.upper(), other_path, other_body)
     assert (one == other) is same
     assert len(one) == SIZE
+
+
+def test_each_session_sees_a_page_for_itself() -> None:
+    in_a, in_b = (Request("http://x/", session=name) for name in "ab")
+    assert len({fingerprint(in_a), fingerprint(in_b), fingerprint(Request("http://x/"))}) == 3

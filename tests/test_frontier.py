@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crawler import Request
-from crawler.frontier import Entry, Frontier
+from crawler.entry import Entry
+from crawler.frontier import Frontier
 from crawler.politeness import Politeness
 
 HOSTS = ("a", "b", "c")

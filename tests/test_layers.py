@@ -16,6 +16,7 @@ RULES = {
     "verdict",
     "arguments",
     "content",
+    "entry",
     "escape",
     "frontier",
     "politeness",

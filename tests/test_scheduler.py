@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 from crawler import Request, RetryPolicy
-from crawler.frontier import Entry
+from crawler.entry import Entry
 from crawler.politeness import Politeness
 from crawler.result import Failure
 from crawler.scheduler import Scheduler
