@@ -24,13 +24,15 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from crawler.collector import Collector
 from crawler.entry import Entry
 from crawler.errors import CrawlError, PageTimeoutError, WorkerDiedError
+from crawler.journal import Journal
+from crawler.limits import Limits
 from crawler.pipeline import Pipeline
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
@@ -38,7 +40,9 @@ from crawler.worker import run as work
 
 GONE = frozenset({404, 410})
 _MAX_FAILED_IN_A_ROW = 10
-_SECONDS_BETWEEN_FLUSHES = 1.0
+_SECONDS_BETWEEN_CHECKPOINTS = 0.2
+_CHECKPOINT_SHARE = 0.02
+"""Of the time that may go into checkpoints; on a slow disk there are fewer of them."""
 # A signal that the kernel gives to another thread doesn't end the main thread's wait for a lock;
 # Python runs the handler once the wait is over.
 _LONGEST_WAIT = 0.5
@@ -57,8 +61,8 @@ class Sink(Protocol):
         """A page, or an item of one, that failed."""
         ...
 
-    def flush(self) -> None:
-        """Let others see what is written so far."""
+    def sync(self) -> dict[str, int]:
+        """Bring what is written to the disk; how long each file is now."""
         ...
 
 
@@ -90,6 +94,8 @@ class Stats:
     worker_deaths: int = 0
     gave_up: str | None = None
     """Why `until-empty` ended before it found the end."""
+    stopped_by: str | None = None
+    """The limit at which the crawl stopped before it was complete."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Links that were not followed, by reason."""
     statuses: dict[int, int] = field(default_factory=dict)
@@ -112,13 +118,16 @@ class Engine:
         executor: Executor,
         slots: int,
         collector: Collector,
+        journal: Journal,
         pipeline: Pipeline,
         sink: Sink,
         gauge: Gauge,
         until_empty: bool = False,
         max_items: int | None = None,
+        limits: Limits | None = None,
         page_timeout: float = 180.0,
         total: int | None = None,
+        checkpoint_every: float = _SECONDS_BETWEEN_CHECKPOINTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reference = reference
@@ -126,11 +135,13 @@ class Engine:
         self._executor = executor
         self._slots = slots
         self._collector = collector
+        self._journal = journal
         self._pipeline = pipeline
         self._sink = sink
         self._gauge = gauge
         self._until_empty = until_empty
         self._max_items = max_items
+        self._limits = limits or Limits()
         self._page_timeout = page_timeout
         self._in_flight: dict[Future[Result], float] = {}
         """When each attempt on a worker takes too long."""
@@ -143,6 +154,11 @@ class Engine:
         self._is_stopped = False
         self._is_cut = False
         self._failed_in_a_row = 0
+        self._checkpoint_every = checkpoint_every
+        self._checkpoint_at = 0.0
+        self._began = clock()
+        self._before = Stats()
+        """What earlier sessions of this run did."""
         self.stats = Stats()
 
     @property
@@ -155,22 +171,70 @@ class Engine:
         self._is_stopped = True
         self._completions.put(None)
 
+    def resume(self) -> None:
+        """Go on where the journal ends."""
+        state = self._journal.state()
+        if state is None:
+            return  # it ended before its first checkpoint
+        self._collector.head = self._scheduler.resume(state["scheduler"])
+        self._failed_in_a_row = state["failed_in_a_row"]
+        self._is_cut = state["is_cut"]
+        statuses = {int(status): count for status, count in state["stats"]["statuses"].items()}
+        self._before = Stats(**{**state["stats"], "statuses": statuses, "stopped_by": None})
+        self.stats = replace(self._before)
+
     def crawl(self) -> bool:
         """Work until everything is committed. False if it was stopped before."""
-        started = self._clock()
+        self._began = self._clock()
         log.info("started")
         try:
             self._loop()
+            if self._has_nothing_left():
+                self._scheduler.settle()
+            self._checkpoint()
         finally:
-            self.stats.worker_deaths = getattr(self._executor, "deaths", 0)
-            self.stats.seconds = self._clock() - started
-            self.stats.skipped = self._scheduler.skipped
+            self._take_stock()
             log.info("ended with %d pages, %d failed", self.stats.pages, self.stats.failed)
         return not self._is_stopped or self._has_nothing_left()
 
+    def _checkpoint(self) -> None:
+        """Make durable what is committed; a resumed crawl goes on from here."""
+        started = self._clock()
+        offsets = self._sink.sync()
+        self._take_stock()
+        self._journal.checkpoint(
+            {
+                "offsets": offsets,
+                "stats": asdict(self.stats),
+                "scheduler": self._scheduler.state(),
+                "failed_in_a_row": self._failed_in_a_row,
+                "is_cut": self._is_cut,
+            }
+        )
+        if self._checkpoint_every:  # else after each commit
+            took = self._clock() - started
+            self._checkpoint_at = started + max(self._checkpoint_every, took / _CHECKPOINT_SHARE)
+
+    def _take_stock(self) -> None:
+        """Bring those statistics up to date that others keep."""
+        deaths = getattr(self._executor, "deaths", 0)
+        self.stats.worker_deaths = self._before.worker_deaths + deaths
+        self.stats.seconds = self._before.seconds + self._clock() - self._began
+        self.stats.skipped = self._scheduler.skipped
+
+    def _heed_limits(self) -> None:
+        limit = self._limits.reached(
+            seconds=self._clock() - self._began,
+            body_bytes=self.stats.body_bytes - self._before.body_bytes,
+            failures=self.stats.failed - self._before.failed,
+        )
+        if limit is not None and not self._is_stopped:
+            self.stats.stopped_by = limit
+            self._is_stopped = True
+
     def _loop(self) -> None:
-        flushed = self._clock()
         while True:
+            self._heed_limits()
             self._show()
             self._hand_out()
             self._commit()  # what was fetched ahead may have got its rank just now
@@ -183,9 +247,8 @@ class Engine:
                 self._returned(*completion)
                 completion = self._completion_at_hand()
             self._commit()
-            if self._clock() - flushed >= _SECONDS_BETWEEN_FLUSHES:
-                self._sink.flush()
-                flushed = self._clock()
+            if self._clock() >= self._checkpoint_at:
+                self._checkpoint()
 
     def _hand_out(self) -> None:
         while not self._is_stopped and self.in_flight < self._slots:
@@ -294,17 +357,18 @@ class Engine:
                     self._hold(entry, entry.result)
 
     def _commit_page(self, entry: Entry, result: Result) -> None:
-        is_left_out = self._scheduler.committed(entry) is not None
+        items = 0
+        left_out = self._scheduler.committed(entry)
         if self._until_empty and entry.is_start and self._is_end(entry, result):
-            return
-        if is_left_out:
+            left_out = "end"
+        elif left_out is not None:
             self._scheduler.forget(result.follow)
-            return
-        if result.failure is not None:
+        elif result.failure is not None:
             self._commit_failure(entry, result.failure)
         else:
-            self._commit_items(entry, result.items)
+            items = self._commit_items(entry, result.items)
             self._scheduler.follow(entry, result.follow)
+        self._scheduler.done(entry, result, items=items, left_out=left_out)
 
     def _is_end(self, entry: Entry, result: Result) -> bool:
         """Whether `--pages until-empty` ends here. A page that isn't there counts as empty."""
@@ -325,7 +389,8 @@ class Engine:
         self._scheduler.end_start(entry)
         self._collector.forget_after(entry.rank)
 
-    def _commit_items(self, entry: Entry, items: list[Item]) -> None:
+    def _commit_items(self, entry: Entry, items: list[Item]) -> int:
+        """Write a page's items; how many the steps left."""
         self.stats.pages += 1
         kept = []
         for item in items:
@@ -351,6 +416,7 @@ class Engine:
             self._is_cut = True
         self._sink.write(kept)
         self.stats.items += len(kept)
+        return len(kept)
 
     def _commit_failure(self, entry: Entry, failure: Failure) -> None:
         self.stats.failed += 1

@@ -22,7 +22,12 @@ class Entry:
     """Attempts made, the one in flight included; a redirect begins none."""
     depth: int = field(default=0, compare=False)
     """Links from a start request."""
+    fingerprint: bytes = field(default=b"", compare=False)
     is_start: bool = field(default=False, compare=False)
+    place: int = field(default=0, compare=False)
+    """Its place in the journal."""
+    parent: int | None = field(default=None, compare=False)
+    """The rank of the page that linked here."""
     moved_to: Request | None = field(default=None, compare=False)
     """Where it was redirected."""
     due: float = field(default=0.0, compare=False)

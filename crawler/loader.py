@@ -18,13 +18,15 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from crawler.errors import SpiderImportError, SpiderNotFoundError
 from crawler.process import in_worker_process
+from crawler.request import Request
+from crawler.result import plain
 from crawler.spider import Spider, is_marked, options_of
 
 SPIDERS_FOLDER = "spiders"
@@ -112,6 +114,19 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
         _local_references[callback] = found
     module, _, name = found.rpartition(":")
     return name if module == reference.rpartition(":")[0] and module != "local" else found
+
+
+def plain_request(request: Request, reference: str) -> Request:
+    """The request as data that any process can hold: its callback by name, its meta plain.
+
+    Raises ItemError or SpiderNotFoundError when that isn't possible.
+    """
+    callback = request.callback
+    if callback is not None:
+        callback = callback_name(callback, reference)
+    return replace(
+        request, url=plain(request.url), callback=callback, meta=plain(request.meta, "meta")
+    )
 
 
 def beside(reference: str, callback: str) -> str:

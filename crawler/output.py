@@ -1,18 +1,16 @@
-"""Where items go: `-o FILE[:FORMAT]`, each a part in the run folder until it is published."""
+"""Where items go: `-o FILE[:FORMAT]`, made from the run's items when the crawl is complete."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from crawler.errors import OutputError, UsageError
 from crawler.exporters import FORMATS, SUFFIXES, make_exporter
-from crawler.publish import check_writable, publish
-from crawler.result import Item
+from crawler.publish import check_writable, replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +19,8 @@ class Target:
 
     path: Path | None
     format: str
+    place: Path = field(default=Path(), repr=False)
+    """The path, absolute, because a spider may change the working directory."""
 
     def __str__(self) -> str:
         return "stdout" if self.path is None else str(self.path)
@@ -44,7 +44,7 @@ def parse_target(text: str) -> Target:
             f"-o {text}: {path.suffix or 'no suffix'} tells no format; "
             f"write {text}:FORMAT with one of {formats}"
         )
-    return Target(path, format_name or SUFFIXES[path.suffix.lower()])
+    return Target(path, format_name or SUFFIXES[path.suffix.lower()], path.absolute())
 
 
 def check_targets(targets: list[Target]) -> None:
@@ -58,60 +58,47 @@ def check_targets(targets: list[Target]) -> None:
             raise UsageError(f"can't write {target}: {error.strerror or error}") from None
 
 
-class Output:
-    """Writes items to one target. A file gets them when it is published, stdout as they come."""
+def publish_items(lines: Iterable[bytes], target: Target) -> None:
+    """Replace the target's file by one with these items, each a line of JSON."""
+    exporter = make_exporter(target.format)
+    with _errors(target), replacing(target.place) as stream:
+        exporter.open(stream)
+        for line in lines:
+            exporter.write(line)
+        exporter.close()
 
-    def __init__(self, target: Target, folder: Path, number: int = 1) -> None:
-        self.target = target
+
+class StandardOutput:
+    """Writes items to stdout as they are committed."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self._exporter = make_exporter(target.format)
-        # Absolute, because a spider may change the working directory.
-        self._path = target.path.absolute() if target.path is not None else Path()
-        self._stream: BinaryIO
-        self.part: Path | None = None
-        with self._errors():
-            if target.path is None:
-                if sys.__stdout__ is None:
-                    raise UsageError("stdout is closed; -o FILE writes to a file")
-                self._stream = open(1, "wb", closefd=False)  # noqa: SIM115
-            else:
-                suffix = "" if number == 1 else f"-{number}"
-                self.part = folder / f"items{suffix}.{target.format}"
-                self._stream = self.part.open("xb")
+        if sys.__stdout__ is None:
+            raise UsageError("stdout is closed; -o FILE writes to a file")
+        self._stream = open(1, "wb", closefd=False)  # noqa: SIM115
+        with _errors(target):
             self._exporter.open(self._stream)
 
-    def write(self, items: list[Item]) -> None:
-        """Add the items of one page."""
-        with self._errors():
-            for item in items:
-                self._exporter.write(item)
-            if self.part is None:
-                self._stream.flush()
-
-    def flush(self) -> None:
-        """Let others see what is written so far."""
-        with self._errors():
+    def write(self, lines: Iterable[bytes]) -> None:
+        """Add items, each a line of JSON."""
+        with _errors(self._target):
+            for line in lines:
+                self._exporter.write(line)
             self._stream.flush()
 
     def close(self) -> None:
         """Complete the document."""
-        with self._errors():
+        with _errors(self._target):
             self._exporter.close()
             self._stream.flush()
-            if self.part is not None:
-                self._stream.close()
 
-    def publish(self) -> None:
-        """Put the part, complete by now, in the place of the target."""
-        if self.target.path is not None and self.part is not None:
-            with self._errors(self.target):
-                publish(self.part, self._path)
 
-    @contextmanager
-    def _errors(self, where: Target | None = None) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            raise  # whoever read our stdout has enough: no error of ours
-        except OSError as error:
-            place = where or self.part or self.target
-            raise OutputError(f"can't write {place}: {error.strerror or error}") from error
+@contextmanager
+def _errors(target: Target) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read our stdout has enough: no error of ours
+    except OSError as error:
+        raise OutputError(f"can't write {target}: {error.strerror or error}") from error

@@ -38,13 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def publish(part: Path, target: Path) -> None:
-    """Replace `target` by a copy of `part`."""
-    with part.open("rb") as source, replacing(target) as stream:
-        shutil.copyfileobj(source, stream, 1024 * 1024)
+    sync_folder(path.parent)
 
 
 def check_writable(path: Path) -> None:
@@ -72,7 +66,8 @@ def _followed(path: Path) -> Path:
         raise OSError(str(error)) from None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

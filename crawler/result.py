@@ -54,6 +54,8 @@ class Result:
     body_bytes: int = 0
     fetch_seconds: float = 0.0
     spider_seconds: float = 0.0
+    worker: int | None = None
+    """The number of the seat that worked on it."""
 
 
 def plain(value: object, where: str = "item", depth: int = 0) -> Any:

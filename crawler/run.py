@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crawler.demo import PracticeSite
     from crawler.engine import Engine, Stats
-    from crawler.output import Output
+    from crawler.output import StandardOutput, Target
     from crawler.progress import Block
     from crawler.request import Request
     from crawler.result import Item
@@ -52,6 +53,7 @@ def run(
     site: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> CrawlResult:
     """Crawl, and return items, failures and statistics.
@@ -59,23 +61,38 @@ def run(
     `spider` is a function, or what `crawl run` takes: NAME, file.py[:function],
     package.module[:function]. `urls` replaces the spider's own start: URLs and Requests, or one
     pattern such as "https://x/page/{0..3}/". `output` is a file to publish ("posts.json"); without
-    it nothing is left on disk. `settings` are those of the command line: pages=4, mode="threads",
-    workers=4 ...
+    it nothing is left on disk. With `resume`, the last run of the spider that had an output and
+    didn't come to its end is gone on with, if there is one. `settings` are those of the command
+    line: pages=4, mode="threads", workers=4 ...
 
     Blocks until the crawl is over; may be called any number of times, also inside a running event
     loop. Raises UsageError, SpiderImportError, LockedError or OutputError; a page that fails is no
     exception but an entry in `failures`.
     """
+    from crawler.errors import UsageError
+    from crawler.loader import load_spider
+
+    if resume and output is None:
+        raise UsageError("resume needs an output: without one, a run leaves nothing to resume")
     with crawling(
         spider,
         urls=urls,
         site=site,
         arguments=arguments,
         outputs=None if output is None else [str(output)],
+        resume=unfinished_run(OUTPUT_FOLDER, load_spider(spider).name) if resume else None,
         keep_items=True,
         flags=[("the call of run()", settings)],
     ) as crawl:
         return crawl.run()
+
+
+def unfinished_run(output_folder: Path, name: str | None = None) -> Path | None:
+    """The folder of the latest run (of that name) that didn't come to its end, or None."""
+    from crawler.run_folder import is_unfinished, latest_runs
+
+    found = (run["folder"] for run in latest_runs(output_folder, name) if is_unfinished(run))
+    return next(found, None)
 
 
 @contextmanager
@@ -88,21 +105,25 @@ def crawling(
     outputs: list[str] | None = None,
     output_folder: Path = OUTPUT_FOLDER,
     name: str | None = None,
+    resume: Path | None = None,
+    asked: Mapping[str, Any] | None = None,
     keep_items: bool = False,
     flags: Iterable[Layer] = (),
 ) -> Iterator[Crawl]:
     """A crawl that is set up and ready to run; taken down when the block ends.
 
     `outputs` are targets as `-o` takes them, or None for a run that leaves nothing on disk.
+    `resume` is the folder of a run to go on with. `asked` is kept in run.json: what to ask for to
+    do the same again.
     Raises whatever is wrong with the input before anything is fetched.
     """
     from crawler.arguments import convert_arguments
     from crawler.errors import UsageError
     from crawler.executors import layout
-    from crawler.loader import end_import_by_worker, load_spider
-    from crawler.output import Output, check_targets, parse_target
+    from crawler.loader import end_import_by_worker, load_spider, plain_request
+    from crawler.output import StandardOutput, check_targets, parse_target
     from crawler.progress import Block, block_name, remove_stale
-    from crawler.run_folder import RunFolder
+    from crawler.run_folder import RunFolder, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
@@ -138,16 +159,21 @@ def crawling(
         check_targets(targets)
         facts = {
             "spider": spider.reference,
+            "source": _source(spider),
             "settings": settings.as_json(),
             "arguments": converted,
             "outputs": outputs or [],
+            "asked": asked,
         }
+        changes: list[str] = []
         if outputs is None:
-            folder = stack.enter_context(RunFolder.temporary(spider.name, **facts))
+            folder = RunFolder.temporary(spider.name, **facts)
+        elif resume is None:
+            folder = RunFolder.create(output_folder, name or spider.name, **facts)
         else:
-            folder = stack.enter_context(
-                RunFolder.create(output_folder, name or spider.name, **facts)
-            )
+            changes = _changes(read_run(resume), facts)
+            folder = RunFolder.reopen(resume, **facts)
+        stack.enter_context(folder)
         folder.remove_older(settings.keep_runs)
         remove_stale()
         processes, seats = layout(settings.mode, settings.workers, settings.slots)
@@ -155,15 +181,16 @@ def crawling(
             Block.create(block_name(folder.run_id), seats=processes * seats, seats_per_worker=seats)
         )
         folder.note(progress=block.name)
-        sink = _Committed(
-            folder,
-            [Output(target, folder.path, number) for number, target in enumerate(targets, 1)],
-            keep_items=keep_items,
-        )
+        live = [StandardOutput(target) for target in targets if target.path is None]
+        sink = _Committed(folder, targets, keep_items, live)
+        start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
             _engine(spider, settings, converted, start, total, sink, block)
         )
-        yield Crawl(spider, settings, engine, block, folder, sink, place)
+        if resume is not None:
+            engine.resume()
+            sink.resume()
+        yield Crawl(spider, settings, engine, block, folder, sink, place, changes)
 
 
 class Crawl:
@@ -178,12 +205,15 @@ class Crawl:
         folder: RunFolder,
         sink: _Committed,
         place: _Place | None,
+        changes: list[str],
     ) -> None:
         self.spider = spider
         self.settings = settings
         self.engine = engine
         self.block = block
         self.folder = folder
+        self.changes = changes
+        """What is different from what a resumed run began with, in words."""
         self._sink = sink
         self._place = place
 
@@ -216,38 +246,80 @@ class Crawl:
         return CrawlResult(self.engine.stats, verdict, self._sink.items, self._sink.failures)
 
 
+def _source(spider: Spider) -> dict[str, str] | None:
+    """The spider's file, and a hash of what stands in it."""
+    import hashlib
+
+    if spider.file is None:
+        return None
+    return {
+        "file": str(spider.file),
+        "sha256": hashlib.sha256(spider.file.read_bytes()).hexdigest(),
+    }
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What is different from what a run began with, in words."""
+    changes = []
+    if old.get("source") != new["source"]:
+        changes.append(f"the spider's file has changed: {(new['source'] or {}).get('file')}")
+    for what in ("spider", "arguments", "outputs"):
+        if old.get(what) != new[what]:
+            changes.append(f"{what}: {old.get(what)} -> {new[what]}")
+    before, now = old.get("settings", {}), new["settings"]
+    changes += [
+        f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    return changes
+
+
 @dataclass(slots=True)
 class _Committed:
-    """The engine's sink: the run's folder, the outputs and, for Python, lists."""
+    """The engine's sink: the run's folder, stdout and, for Python, lists."""
 
     folder: RunFolder
-    outputs: list[Output]
+    targets: list[Target]
     keep_items: bool
+    live: list[StandardOutput]
     items: list[Item] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self, items: list[Item]) -> None:
-        for output in self.outputs:
-            output.write(items)
         if self.keep_items:
             self.items += items
+        if self.targets:
+            lines = [json.dumps(item, ensure_ascii=False).encode() for item in items]
+            self.folder.items.append(lines)
+            for output in self.live:
+                output.write(lines)
 
     def fail(self, record: dict[str, Any]) -> None:
         self.folder.fail(record)
         if self.keep_items:
             self.failures.append(record)
 
-    def flush(self) -> None:
-        self.folder.flush()
-        for output in self.outputs:
-            output.flush()
+    def sync(self) -> dict[str, int]:
+        return self.folder.sync()
+
+    def resume(self) -> None:
+        """Give out again what earlier sessions committed."""
+        if self.keep_items:
+            self.items += map(json.loads, self.folder.items.lines())
+            self.failures += map(json.loads, self.folder.failed.lines())
+        for output in self.live:
+            output.write(self.folder.items.lines())
 
     def close(self, *, publish: bool) -> None:
-        for output in self.outputs:
+        for output in self.live:
             output.close()
         if publish:
-            for output in self.outputs:
-                output.publish()
+            from crawler.output import publish_items
+
+            for target in self.targets:
+                if target.path is not None:
+                    publish_items(self.folder.items.lines(), target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +382,7 @@ def _engine(
     from crawler.collector import Collector, CompletionCollector
     from crawler.engine import Engine
     from crawler.executors import make_executor
+    from crawler.limits import Limits
     from crawler.pipeline import Pipeline
     from crawler.politeness import Politeness
     from crawler.retry import RetryPolicy
@@ -346,15 +419,22 @@ def _engine(
                 ),
                 max_pages=settings.max_pages,
                 max_depth=settings.max_depth,
+                journal=sink.folder.journal,
             ),
             executor=executor,
             slots=settings.slots,
             collector=collect(window=settings.window, window_bytes=settings.window_bytes),
+            journal=sink.folder.journal,
             pipeline=Pipeline(spider.options.steps),
             sink=sink,
             gauge=block.engine,
             until_empty=settings.pages is not None and settings.pages.until_empty,
             max_items=settings.max_items,
+            limits=Limits(
+                max_seconds=settings.max_seconds,
+                max_bytes=settings.max_bytes,
+                max_failures=settings.max_failures,
+            ),
             page_timeout=settings.page_timeout,
             total=total,
         )

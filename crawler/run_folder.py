@@ -1,10 +1,12 @@
 """A run's folder: everything a crawl leaves behind, at `output/runs/NAME/<UTC time>-<short id>/`.
 
-run.json       what was asked for, by whom, and how it stands
-items.*        the items committed so far, in order (see crawler.output)
-failed.jsonl   a line per page that failed
-stats.json     counts and times, at the end
-run.log        what happened
+run.json         what was asked for, by whom, and how it stands
+items.jsonl      the items committed so far, in order; outputs are made from it
+failed.jsonl     a line per page that failed
+skipped.jsonl    a line per link that was not followed, if that was asked for
+journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
+stats.json       counts and times, at the end
+run.log          what happened
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import logging
 import os
 import platform
+import re
 import secrets
 import shutil
 import sys
@@ -24,12 +27,16 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Self
 
-from crawler.errors import LockedError, OutputError, UsageError
+from crawler.errors import CrawlError, LockedError, OutputError, UsageError
 from crawler.escape import printable
-from crawler.publish import replacing
+from crawler.journal import Journal
+from crawler.part import Part
+from crawler.publish import replacing, sync_folder
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
+JOURNAL = "journal.sqlite"
+_ELSEWHERE = "; --output-dir names another place"
 
 
 class RunFolder:
@@ -39,16 +46,29 @@ class RunFolder:
     OutputError when files can't be written.
     """
 
-    def __init__(self, path: Path, name: str, facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        facts: dict[str, Any],
+        journal: Journal,
+        *,
+        lock: Any = None,
+        is_temporary: bool = False,
+    ) -> None:
         self.path = path
-        self.name = name
+        self.journal = journal
         self._facts = facts
-        self._lock: Any = None
-        self._temporary = False
+        self._lock = lock
+        self._is_temporary = is_temporary
         self._is_closed = False
-        self._failed = (path / "failed.jsonl").open("xb")
+        self.items = self._part("items.jsonl")
+        self.failed = self._part("failed.jsonl")
+        self._skipped: Part | None = None
         self._log = _FileLog(path / "run.log")
         logging.getLogger().addHandler(self._log)
+
+    def _part(self, name: str) -> Part:
+        return Part(self.path / name, durable=not self._is_temporary)
 
     @classmethod
     def create(cls, output: Path, name: str, **facts: Any) -> Self:
@@ -61,23 +81,60 @@ class RunFolder:
             lock = _locked(parent)
             run_id = new_run_id()
             path = parent / run_id
-            path.mkdir()
-            folder = cls(path, name, _facts(name, run_id, facts))
+            path.mkdir(mode=0o700)  # it may hold cookies and what is behind a login
+            journal = Journal.create(path / JOURNAL)
+            folder = cls(path, _facts(name, run_id, facts), journal, lock=lock)
+            folder.note(state="running")
+            for each in (path, *list(path.parents)[:4]):
+                sync_folder(each)
         except OSError as error:
             raise UsageError(
-                f"can't write {parent}: {error.strerror or error}; --output-dir names another place"
+                f"can't write {parent}: {error.strerror or error}{_ELSEWHERE}"
             ) from None
-        folder._lock = lock
-        folder.note(state="running")
+        except OutputError as error:
+            raise UsageError(f"{error}{_ELSEWHERE}") from None
         return folder
 
     @classmethod
     def temporary(cls, name: str, **facts: Any) -> Self:
         """A folder that is gone when it is closed, for runs that publish nothing."""
         path = Path(tempfile.mkdtemp(prefix="crawl-"))
-        folder = cls(path, name, _facts(name, new_run_id(), facts))
-        folder._temporary = True
+        journal = Journal.create(path / JOURNAL, durable=False)
+        return cls(path, _facts(name, new_run_id(), facts), journal, is_temporary=True)
+
+    @classmethod
+    def reopen(cls, path: Path, **facts: Any) -> Self:
+        """The folder of a run that is to be resumed, as it was at the last checkpoint.
+
+        `facts` replace those of run.json. Raises UsageError when something in it is damaged, and
+        LockedError when it is at work; nothing is changed then.
+        """
+        old = read_run(path)
+        lock = _locked(path.parent)
+        try:
+            journal = Journal.open(path / JOURNAL)
+        except CrawlError:
+            lock.release()
+            raise
+        folder = cls(path, {**old, **_by_whom(), **facts}, journal, lock=lock)
+        try:
+            offsets = (journal.state() or {}).get("offsets", {})
+            for part in folder._parts():
+                part.check(offsets.get(part.path.name, 0))
+            for part in folder._parts():
+                part.cut(offsets.get(part.path.name, 0))
+        except CrawlError:
+            folder._is_closed = True
+            folder._let_go()
+            raise
+        folder._facts.pop("finished", None)
+        folder.note(state="running", resumed=[*old.get("resumed", []), _when()])
         return folder
+
+    @property
+    def name(self) -> str:
+        """The run's name, which all runs of a spider share."""
+        return str(self._facts["name"])
 
     @property
     def run_id(self) -> str:
@@ -88,33 +145,48 @@ class RunFolder:
     def note(self, **facts: Any) -> None:
         """Add to run.json, which is replaced whole."""
         self._facts.update(facts)
-        self._write_json("run.json", self._facts)
+        facts = {key: value for key, value in self._facts.items() if key != "folder"}
+        self._write_json("run.json", facts)
 
     def fail(self, record: dict[str, Any]) -> None:
         """Add a line to failed.jsonl."""
-        with _errors_of(self.path / "failed.jsonl"):
-            self._failed.write(_json(record) + b"\n")
+        self.failed.append([_json(record)])
 
-    def flush(self) -> None:
-        """Let others see what is written so far."""
-        with _errors_of(self.path / "failed.jsonl"):
-            self._failed.flush()
+    def skip(self, record: dict[str, Any]) -> None:
+        """Add a line to skipped.jsonl."""
+        if self._skipped is None:
+            self._skipped = self._part("skipped.jsonl")
+        self._skipped.append([_json(record)])
+
+    def sync(self) -> dict[str, int]:
+        """Bring what is written to the disk; the length of each file that only grows."""
+        return {part.path.name: part.sync() for part in self._parts()}
+
+    def _parts(self) -> list[Part]:
+        if self._skipped is None and (self.path / "skipped.jsonl").exists():
+            self._skipped = self._part("skipped.jsonl")
+        parts = [self.items, self.failed, self._skipped]
+        return [part for part in parts if part is not None]
 
     def close(self, state: str, stats: dict[str, Any]) -> None:
         """Write the statistics and how it ended, and let go of the lock."""
         self._is_closed = True
         try:
-            with _errors_of(self.path / "failed.jsonl"):
-                self._failed.close()
+            for part in self._parts():
+                part.close()
             self._write_json("stats.json", stats)
-            self.note(state=state, finished=_now().isoformat(timespec="seconds"))
+            self.note(state=state, finished=_when())
         finally:
-            logging.getLogger().removeHandler(self._log)
-            self._log.close()
-            if self._lock is not None:
-                self._lock.release()
-            if self._temporary:
-                shutil.rmtree(self.path, ignore_errors=True)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.journal.close()
+        logging.getLogger().removeHandler(self._log)
+        self._log.close()
+        if self._lock is not None:
+            self._lock.release()
+        if self._is_temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -126,10 +198,9 @@ class RunFolder:
 
     def remove_older(self, keep: int) -> None:
         """Remove all but the last `keep` runs of this name, never this one."""
-        if self._temporary:
+        if self._is_temporary:
             return
-        runs = sorted(p for p in self.path.parent.iterdir() if (p / "run.json").is_file())
-        others = [path for path in runs if path != self.path]
+        others = sorted(p for p in self.path.parent.iterdir() if p != self.path and _is_run(p))
         for path in others[: max(0, len(others) - keep + 1)]:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -144,13 +215,34 @@ def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
     found = []
     pattern = "*" if name is None else escape(name)
     for file in (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json"):
-        try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # being removed, or no run of ours
-        if isinstance(facts, dict) and "id" in facts:
-            found.append({**facts, "folder": file.parent})
+        with suppress(UsageError):  # being removed, or no run of ours
+            found.append(read_run(file.parent))
     return sorted(found, key=lambda facts: str(facts["id"]), reverse=True)
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """The contents of a run's run.json, with its `folder`; raises UsageError if it is none."""
+    file = path / "run.json"
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no folder of a run: {error}") from None
+    if not isinstance(facts, dict) or "id" not in facts or "name" not in facts:
+        raise UsageError(f"{path} is no folder of a run: {file} isn't one of ours")
+    return {**facts, "folder": path}
+
+
+def is_unfinished(facts: dict[str, Any]) -> bool:
+    """Whether a run may be resumed: it isn't complete, and left a journal."""
+    return facts.get("state") != "finished" and (facts["folder"] / JOURNAL).is_file()
+
+
+def _is_run(path: Path) -> bool:
+    # Killed while it began, a run has no run.json yet.
+    return (path / "run.json").is_file() or re.fullmatch(_RUN_ID, path.name) is not None
+
+
+_RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
 
 
 def new_run_id() -> str:
@@ -177,15 +269,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _when() -> str:
+    return _now().isoformat(timespec="seconds")
+
+
 def _facts(name: str, run_id: str, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": run_id, "name": name, "started": _when(), **_by_whom(), **facts}
+
+
+def _by_whom() -> dict[str, Any]:
     return {
-        "id": run_id,
-        "name": name,
-        "started": _now().isoformat(timespec="seconds"),
         "command": sys.argv,
         "pid": os.getpid(),
         "versions": {"crawl-in-order": __version__, "python": platform.python_version()},
-        **facts,
     }
 
 

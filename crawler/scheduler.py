@@ -1,55 +1,34 @@
-"""Start requests, then follow-ups -> dupefilter, scope -> frontier: which request is next.
+"""Which request is next: of those that have a rank, or may earn one, the first that may go now.
 
-Ranks are given in the order of a first-in, first-out queue: start requests first, then follow-ups
-in the order of their parents' ranks, as a sequential crawl would ask for them. What earns a rank is
-decided at commit and in that order only, so timing can't change it.
-
-**Speculation.** Follow-ups are fetched as soon as their page is there, although they get a rank
-only when it is committed; else one slow page would hold up the whole crawl. Such an entry is
-claimed by the request that earns the rank, if it is the same in all respects, or dropped.
+Ranks decide the order (see `crawler.ranks`), the frontier and politeness when each may go. What
+isn't done yet (a failed attempt, a redirect) goes back to the frontier under its own rank.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
-from crawler.dupefilter import DupeFilter
 from crawler.entry import Entry
-from crawler.errors import CrawlError
-from crawler.fingerprint import fingerprint
 from crawler.frontier import Frontier
+from crawler.journal import Journal
 from crawler.politeness import Politeness
+from crawler.ranks import Ranks, Skipped, mark_of
 from crawler.request import Request
 from crawler.result import Failure, Result
 from crawler.retry import RetryPolicy
 from crawler.scope import Scope
-from crawler.url import host, redirected
-
-_UNRANKED = 2**62
-"""Speculated entries come after all that have a rank, in the order in which they were found."""
-_MAX_AHEAD = 5_000
-"""Speculated entries at most."""
+from crawler.speculation import Speculation
+from crawler.url import redirected
 
 
-@dataclass(frozen=True, slots=True)
-class _FollowUp:
-    """A follow-up that was committed and waits for its rank."""
-
-    request: Request
-    fingerprint: bytes
-    depth: int
-    is_in_scope: bool
+def _ignore(_: Skipped) -> None:
+    pass
 
 
 class Scheduler:
-    """Gives ranks and hands out the next request that may go.
-
-    Start requests are taken from their iterator only when there is room for them, so it may be
-    endless. `skipped` counts follow-ups that were left out, by reason.
-    """
+    """Gives out requests, takes back those that aren't done, and follows links at commit."""
 
     def __init__(
         self,
@@ -58,35 +37,49 @@ class Scheduler:
         politeness: Politeness,
         retry: RetryPolicy,
         retries: int,
+        journal: Journal,
         scope: Scope | None = None,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        skip: Callable[[Skipped], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._start: Iterator[Request] | None = start
         self._politeness = politeness
         self._frontier = Frontier(politeness)
         self._retry = retry
         self._retries = retries
-        self._scope = scope or Scope()
-        self._max_pages = max_pages
-        self._max_depth = max_depth
+        self._journal = journal
         self._clock = clock
-        self._seen = DupeFilter()
-        self._started = DupeFilter()
-        """The start requests; kept apart, for some may turn out to be behind the end."""
-        self._backlog: deque[_FollowUp] = deque()
+        self._speculation = Speculation(self._frontier)
+        self._ranks = Ranks(
+            start,
+            journal=journal,
+            scope=scope or Scope(),
+            max_pages=max_pages,
+            max_depth=max_depth,
+            unwanted=self._speculation.drop,
+            skip=skip,
+        )
         self._ranked: dict[int, Entry] = {}
-        self._ahead: dict[bytes, Entry] = {}
-        self._unranked = _UNRANKED
-        self.known = 0
-        """Requests that have a rank."""
-        self.ahead_results = 0
-        """Results of speculated requests, held until they earn a rank."""
-        self.ahead_bytes = 0
-        self.skipped: dict[str, int] = {}
+        self._attempts: dict[bytes, int] = {}
+        """Made in an earlier session, by requests that aren't done."""
 
-    # Handing out.
+    # What is known.
+
+    @property
+    def known(self) -> int:
+        """No rank is above."""
+        return self._ranks.known
+
+    @property
+    def foreseen(self) -> int | None:
+        """Pages known so far; None while start requests are still being taken."""
+        return self._ranks.foreseen
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no request is left that could get a rank."""
+        return self._ranks.is_exhausted
 
     @property
     def waiting(self) -> int:
@@ -94,16 +87,21 @@ class Scheduler:
         return self._frontier.waiting
 
     @property
-    def foreseen(self) -> int | None:
-        """Pages known so far; None while start requests are still being taken."""
-        return None if self._start is not None else self.known + len(self._backlog)
+    def ahead_results(self) -> int:
+        """Results of speculated requests, held until they earn a rank."""
+        return self._speculation.results
 
     @property
-    def is_exhausted(self) -> bool:
-        """Whether no request is left that could get a rank."""
-        if self._max_pages is not None and self.known >= self._max_pages:
-            return True
-        return self._start is None and not self._backlog
+    def ahead_bytes(self) -> int:
+        """Bytes of the pages they came from."""
+        return self._speculation.body_bytes
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many follow-ups were left out, by reason."""
+        return self._ranks.skipped
+
+    # Handing out.
 
     def next(self, max_rank: float, *, may_speculate: bool = False) -> Entry | None:
         """The next request that may go now, at most of that rank; None if there is none.
@@ -120,7 +118,7 @@ class Scheduler:
                 return ranked
             entry = self._frontier.take(now, max_rank)
         if entry is None and may_speculate:
-            entry = self._frontier.take(now, self._unranked)
+            entry = self._frontier.take(now, self._speculation.last_rank)
         if entry is not None:
             entry.attempts += 1
             entry.is_in_flight = True
@@ -129,59 +127,37 @@ class Scheduler:
 
     def seconds_to_next(self, max_rank: float, *, may_speculate: bool = False) -> float | None:
         """How long until a request of at most that rank may go, None if none waits."""
-        due = self._frontier.next_due(self._unranked if may_speculate else max_rank)
+        due = self._frontier.next_due(self._speculation.last_rank if may_speculate else max_rank)
         return None if due is None else max(0.0, due - self._clock())
 
     def _next_ranked(self) -> Entry | None:
         """Give the next request its rank."""
-        if self._max_pages is not None and self.known >= self._max_pages:
-            return None
-        entry = self._next_start() if self._start is not None else None
+        entry = self._ranks.next()
         if entry is None:
-            entry = self._next_follow_up()
-        if entry is not None:
-            entry.rank = self.known
-            self._ranked[entry.rank] = entry
-            self.known += 1
-            if entry.result is None and not entry.is_in_flight:
-                self._frontier.add(entry, entry.due)
+            return None
+        ahead = self._speculation.claim(entry.request, entry.fingerprint)
+        if ahead is not None:
+            ahead.rank, ahead.place, ahead.parent = entry.rank, entry.place, entry.parent
+            ahead.depth, ahead.is_start = entry.depth, entry.is_start
+            entry = ahead
+        else:
+            entry.attempts = self._earlier_attempts(entry.fingerprint)
+        self._ranked[entry.rank] = entry
+        if entry.result is None and not entry.is_in_flight:
+            self._frontier.add(entry, entry.due)
         return entry
+
+    def _earlier_attempts(self, mark: bytes) -> int:
+        return self._attempts.pop(mark, 0) if self._attempts else 0
 
     def finished(self, max_rank: float) -> Iterator[Entry]:
         """Give ranks to committed follow-ups; gives out those that were fetched ahead of it."""
-        while self._start is None and self.known <= max_rank:
+        while self._ranks.has_started and self.known <= max_rank:
             entry = self._next_ranked()
             if entry is None:
                 return
             if entry.result is not None:
                 yield entry
-
-    def _next_start(self) -> Entry | None:
-        try:
-            request = next(self._start, None) if self._start is not None else None
-        except CrawlError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise CrawlError(f"the start of the crawl failed: {error!r}") from error
-        if request is None:
-            self._start = None
-            return None
-        mark = _fingerprint(request)
-        self._started.add(mark)
-        self._drop(mark)
-        self._scope.add_start(host(request.url))
-        return Entry(self.known, request, is_start=True)
-
-    def _next_follow_up(self) -> Entry | None:
-        while self._backlog:
-            link = self._backlog.popleft()
-            if link.fingerprint in self._started and not link.request.dont_filter:
-                self._leave_out("duplicate", link.fingerprint)
-            elif not (link.is_in_scope or self._scope.is_start(host(link.request.url))):
-                self._leave_out("scope", link.fingerprint)
-            else:
-                return self._claim(link) or Entry(self.known, link.request, depth=link.depth)
-        return None
 
     # What comes back.
 
@@ -195,6 +171,7 @@ class Scheduler:
         wait = self._retry.wait_before(failure, attempts=entry.attempts, retries=self._retries)
         if wait is None:
             return False
+        self._journal.attempted(entry.fingerprint, entry.attempts)
         self._frontier.add(entry, due=self._clock() + wait)
         return True
 
@@ -208,144 +185,62 @@ class Scheduler:
         self._frontier.add(entry)
         return None
 
-    def committed(self, entry: Entry) -> str | None:
-        """A ranked entry is being committed. Says why its page is left out, if it is.
+    def speculate(self, entry: Entry, requests: Iterable[Request]) -> None:
+        """Fetch the follow-ups of a page that isn't committed yet, those that can earn a rank."""
+        for request in requests:
+            ahead = len(self._speculation)
+            if self._speculation.is_full or not self._ranks.has_room_for(ahead):
+                return
+            mark = mark_of(request)
+            if mark in self._speculation:
+                continue
+            if self._ranks.may_get_rank(request, mark, entry.depth + 1):
+                self._speculation.add(
+                    request, mark, depth=entry.depth + 1, attempts=self._earlier_attempts(mark)
+                )
 
-        That is the case for a follow-up that was redirected to a page asked for before, or out of
-        scope. A start page's redirect widens the scope: sites move to `www.`.
-        """
+    def finished_ahead(self, entry: Entry, result: Result) -> bool:
+        """Keep the result of an entry that has no rank yet; False if it has one."""
+        return self._speculation.finished(entry, result)
+
+    # At commit.
+
+    def committed(self, entry: Entry) -> str | None:
+        """A ranked entry is being committed. Says why its page is left out, if it is."""
         del self._ranked[entry.rank]
-        if not entry.target.history:
-            return None
-        mark = _fingerprint(entry.target)
-        is_new = self._seen.add(mark) and mark not in self._started
-        if is_new:
-            self._drop(mark)  # links to it are duplicates from now on
-        if entry.is_start:
-            self._scope.add_redirected(host(entry.target.url))
-            return None
-        if not is_new and not entry.request.dont_filter:
-            return self._leave_out("duplicate")
-        if not self._scope.allows(entry.target.url):
-            return self._leave_out("scope")
-        return None
+        return self._ranks.committed(entry)
 
     def follow(self, entry: Entry, requests: Iterable[Request]) -> None:
         """Queue the follow-ups of a page that is being committed, in their order."""
-        depth = entry.depth + 1
-        for request in requests:
-            mark = _fingerprint(request)
-            reason = self._scope.denies(request.url)
-            if reason is not None:
-                self._leave_out(reason, mark)
-            elif self._max_depth is not None and depth > self._max_depth:
-                self._leave_out("depth", mark)
-            elif not self._seen.add(mark) and not request.dont_filter:
-                self._leave_out("duplicate")
-            else:
-                is_in_scope = self._scope.allows(request.url)
-                self._backlog.append(_FollowUp(request, mark, depth, is_in_scope))
-
-    def end_start(self, entry: Entry) -> None:
-        """Take no more start requests, and forget those behind `entry`: the site has no more."""
-        self._start = None
-        for rank in range(entry.rank + 1, self.known):
-            behind = self._ranked.pop(rank)
-            behind.is_void = True
-            self._started.discard(_fingerprint(behind.request))
-        self.known = entry.rank + 1
-
-    def _leave_out(self, reason: str, mark: bytes | None = None) -> str:
-        self.skipped[reason] = self.skipped.get(reason, 0) + 1
-        if mark is not None:
-            self._drop(mark)
-        return reason
-
-    # Speculation.
-
-    def speculate(self, entry: Entry, requests: Iterable[Request]) -> None:
-        """Fetch the follow-ups of a page that isn't committed yet, those that can earn a rank."""
-        depth = entry.depth + 1
-        is_too_deep = self._max_depth is not None and depth > self._max_depth
-        if is_too_deep:
-            return
-        for request in requests:
-            if len(self._ahead) >= _MAX_AHEAD:
-                return  # there is enough to do
-            if self._max_pages is not None and self.known + len(self._ahead) >= self._max_pages:
-                return
-            mark = _fingerprint(request)
-            is_known = mark in self._seen or mark in self._started or mark in self._ahead
-            if is_known or not self._may_follow(request):
-                continue
-            ahead = Entry(self._unranked, request, depth=depth)
-            self._unranked += 1
-            self._ahead[mark] = ahead
-            self._frontier.add(ahead)
+        self._ranks.follow(entry, requests)
 
     def forget(self, requests: Iterable[Request]) -> None:
         """Drop what was speculated for a page that turned out not to count."""
         for request in requests:
-            self._drop(_fingerprint(request))
+            self._speculation.drop(mark_of(request))
 
-    def finished_ahead(self, entry: Entry, result: Result) -> bool:
-        """Keep the result of an entry that has no rank yet; False if it has one."""
-        if entry.rank < _UNRANKED:
-            return False
-        entry.result = result
-        self.ahead_results += 1
-        self.ahead_bytes += result.body_bytes
-        return True
+    def done(self, entry: Entry, result: Result, *, items: int, left_out: str | None) -> None:
+        """Note what became of an entry: `items` were written, or it was left out."""
+        self._ranks.done(entry, result, items=items, left_out=left_out)
 
-    def _may_follow(self, request: Request) -> bool:
-        is_denied = self._scope.denies(request.url) is not None
-        return not is_denied and self._scope.allows(request.url)
+    def end_start(self, entry: Entry) -> None:
+        """Take no more start requests, and forget those behind `entry`: the site has no more."""
+        behind = [self._ranked.pop(rank) for rank in range(entry.rank + 1, self.known)]
+        for each in behind:
+            each.is_void = True
+        self._ranks.end_start(entry, behind)
 
-    def _claim(self, link: _FollowUp) -> Entry | None:
-        """The speculated entry of a follow-up that earned its rank, if it is the same request."""
-        ahead = self._ahead.get(link.fingerprint)
-        if ahead is None:
-            return None
-        if not _is_same(ahead.request, link.request):
-            self._drop(link.fingerprint)
-            return None
-        del self._ahead[link.fingerprint]
-        self._release(ahead)
-        ahead.depth = link.depth
-        if ahead.result is not None or ahead.is_in_flight:
-            return ahead
-        # It stands in the frontier in its old place; take another one with the same history.
-        self._frontier.discard(ahead)
-        return Entry(
-            self.known,
-            ahead.request,
-            attempts=ahead.attempts,
-            depth=ahead.depth,
-            moved_to=ahead.moved_to,
-            due=ahead.due,
-        )
+    def settle(self) -> None:
+        """Everything has its rank: count what got none."""
+        self._ranks.settle()
 
-    def _drop(self, mark: bytes) -> None:
-        ahead = self._ahead.pop(mark, None)
-        if ahead is not None:
-            self._release(ahead)
-            if ahead.result is None and not ahead.is_in_flight:
-                self._frontier.discard(ahead)
-            ahead.is_void = True
+    # A resumed crawl.
 
-    def _release(self, ahead: Entry) -> None:
-        if ahead.result is not None:
-            self.ahead_results -= 1
-            self.ahead_bytes -= ahead.result.body_bytes
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold besides the journal's own."""
+        return self._ranks.state()
 
-
-def _is_same(one: Request, other: Request) -> bool:
-    """In all that the spider can see: 1, True and 1.0 are equal, but not the same."""
-    return one == other and repr(one.meta) == repr(other.meta)
-
-
-def _fingerprint(request: Request) -> bytes:
-    try:
-        return fingerprint(request)
-    except ValueError:  # no URL; it fails its page on the worker, and once is enough
-        return request.url.encode("utf-8", "surrogatepass")
+    def resume(self, state: dict[str, Any]) -> int:
+        """Go on where the journal ends; how many requests are done."""
+        self._attempts = self._journal.attempts()
+        return self._ranks.resume(state)

@@ -57,6 +57,12 @@ class Settings:
     """The crawl ends after so many items."""
     max_depth: int | None = None
     """Links from a start page that are followed at most."""
+    max_seconds: float | None = None
+    """The crawl stops after so long, to be resumed."""
+    max_bytes: int | None = None
+    """The crawl stops after so many bytes of pages, to be resumed."""
+    max_failures: int | None = None
+    """The crawl stops after so many failed pages, to be resumed."""
     allow_hosts: tuple[str, ...] = ()
     """Hosts that links are followed to, besides those of the start; `*` is any."""
     allow: tuple[str, ...] = ()
@@ -187,6 +193,9 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_pages": _number(int, 1, "pages"),
     "max_items": _number(int, 1, "items"),
     "max_depth": _number(int, 0, "links"),
+    "max_seconds": _number(float, 0.001, "seconds"),
+    "max_bytes": _number(int, 1, "bytes"),
+    "max_failures": _number(int, 1, "pages"),
     "allow_hosts": _texts,
     "allow": _patterns,
     "deny": _patterns,

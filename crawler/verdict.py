@@ -30,6 +30,10 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
     if stats.failed_items:
         failed += f", and {stats.failed_items} items"
+    if stats.stopped_by:
+        return Verdict(
+            6, f"stopped after {stats.stopped_by}; nothing is published", is_published=False
+        )
     if not is_finished:
         return Verdict(130, "interrupted; nothing is published", is_published=False)
     if stats.failed and not stats.pages:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from crawler.arguments import arguments_for
 from crawler.errors import CrawlError, FetchError, ItemError
 from crawler.fetchers import Exchange, Fetcher, make_fetcher
-from crawler.loader import beside, callback_name, load_function
+from crawler.loader import beside, load_function, plain_request
 from crawler.request import Request
 from crawler.response import Response
 from crawler.result import Failure, Item, Result, plain
@@ -74,6 +74,7 @@ class _Loaded:
 class _Seat:
     """One thread that works: its fetcher and the functions it has loaded."""
 
+    number: int
     settings: WorkerSettings
     monitor: Monitor
     fetcher: Fetcher | None = None
@@ -108,7 +109,7 @@ _seat: ContextVar[_Seat] = ContextVar("seat")
 
 def prepare(index: int, settings: WorkerSettings, monitors: Monitors) -> None:
     """Set up the calling thread as seat `index`; the executors' initializer."""
-    _seat.set(_Seat(settings, monitors.seat(index)))
+    _seat.set(_Seat(index, settings, monitors.seat(index)))
 
 
 def run(reference: str, request: Request) -> Result:
@@ -116,7 +117,7 @@ def run(reference: str, request: Request) -> Result:
     seat = _seat.get()
     result = Result(failure=Failure("worker", "interrupted"))
     try:
-        result = _work(seat, reference, request)
+        result = replace(_work(seat, reference, request), worker=seat.number)
     finally:
         seat.monitor.done(
             items=len(result.items),
@@ -234,7 +235,7 @@ def _given(returned: object, reference: str) -> _Given:
     if isinstance(returned, dict):
         return _Given([plain(returned)], [])
     if isinstance(returned, Request):
-        return _Given([], [_plain_request(returned, reference)])
+        return _Given([], [plain_request(returned, reference)])
     if inspect.iscoroutine(returned):
         returned.close()  # or Python would warn that nobody awaited it
         raise ItemError("the spider is an async function; write a plain one: def, not async def")
@@ -246,7 +247,7 @@ def _given(returned: object, reference: str) -> _Given:
     given = _Given([], [])
     for index, thing in enumerate(returned):
         if isinstance(thing, Request):
-            given.follow.append(_plain_request(thing, reference))
+            given.follow.append(plain_request(thing, reference))
         elif isinstance(thing, dict):
             given.items.append(plain(thing, f"item[{index}]"))
         else:
@@ -254,16 +255,6 @@ def _given(returned: object, reference: str) -> _Given:
                 f"item[{index}] is a {type(thing).__name__}; yield dicts, and Requests to follow"
             )
     return given
-
-
-def _plain_request(request: Request, reference: str) -> Request:
-    """The request as data that any process can hold: its callback by name, its meta plain."""
-    callback = request.callback
-    if callback is not None:
-        callback = callback_name(callback, reference)
-    return replace(
-        request, url=plain(request.url), callback=callback, meta=plain(request.meta, "meta")
-    )
 
 
 def _headline(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from crawler.collector import Collector
 from crawler.engine import Engine
 from crawler.errors import CrawlError, WorkerDiedError
+from crawler.journal import Journal
 from crawler.pipeline import Pipeline
 from crawler.politeness import Politeness
 from crawler.request import Request
@@ -67,8 +68,13 @@ class Lists:
     def fail(self, record: dict[str, Any]) -> None:
         self.failures.append(record)
 
-    def flush(self) -> None:
-        pass
+    def sync(self) -> dict[str, int]:
+        return {"items": len(self.items), "failures": len(self.failures)}
+
+    def cut(self, offsets: dict[str, int]) -> None:
+        """Forget what came after a checkpoint."""
+        del self.items[offsets.get("items", 0) :]
+        del self.failures[offsets.get("failures", 0) :]
 
     def update(self, **counters: int) -> None:
         pass
@@ -85,8 +91,12 @@ def make_engine(
     retries: int = 2,
     max_pages: int | None = None,
     max_depth: int | None = None,
+    journal: Journal | None = None,
+    sink: Lists | None = None,
+    checkpoint_every: float = 0.2,
 ) -> tuple[Engine, Lists]:
-    sink = Lists()
+    sink = sink or Lists()
+    journal = journal or Journal.in_memory()
     engine = Engine(
         reference="unused:here",
         scheduler=Scheduler(
@@ -96,14 +106,17 @@ def make_engine(
             retries=retries,
             max_pages=max_pages,
             max_depth=max_depth,
+            journal=journal,
         ),
         executor=executor,
         slots=slots,
         collector=Collector(window=window, window_bytes=2**20),
+        journal=journal,
         pipeline=pipeline or Pipeline(),
         sink=sink,
         gauge=sink,
         until_empty=until_empty,
+        checkpoint_every=checkpoint_every,
     )
     return engine, sink
 

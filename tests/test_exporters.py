@@ -34,12 +34,16 @@ value = st.recursive(
 items_of_any_kind = st.lists(st.dictionaries(st.text(), value, max_size=4), max_size=5)
 
 
+def line_of(item: Item) -> bytes:
+    return json.dumps(item, ensure_ascii=False).encode()
+
+
 def export(format_name: str, items: list[Item]) -> bytes:
     stream = io.BytesIO()
     exporter = make_exporter(format_name)
     exporter.open(stream)
     for item in items:
-        exporter.write(item)
+        exporter.write(line_of(item))
     exporter.close()
     assert not stream.closed  # whoever opened it closes it
     return stream.getvalue()
@@ -81,5 +85,5 @@ def test_json_lines_can_be_read_while_they_are_written() -> None:
     exporter = make_exporter("jsonl")
     exporter.open(stream)
     for number in range(3):
-        exporter.write({"n": number})
+        exporter.write(line_of({"n": number}))
         assert len(read_lines(stream.getvalue())) == number + 1

@@ -1,4 +1,4 @@
-"""Where items go: targets, and their parts until they are published."""
+"""Where items go: targets, and how they get there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import OutputError, UsageError
-from crawler.output import Output, Target, check_targets, parse_target
+from crawler.output import StandardOutput, Target, check_targets, parse_target, publish_items
 
 # ---- Targets ----
 
@@ -35,7 +35,8 @@ from crawler.output import Output, Target, check_targets, parse_target
     ],
 )
 def test_a_target_is_a_file_and_a_format(text: str, target: Target) -> None:
-    assert parse_target(text) == target
+    found = parse_target(text)
+    assert (found.path, found.format) == (target.path, target.format)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_target_that_can_not_be_written_is_an_error(tmp_cwd: Path) -> None:
             check_targets([parse_target(text)])
 
 
-# ---- Items on their way ----
+# ---- Publishing ----
 
 
 @pytest.mark.parametrize(
@@ -96,40 +97,31 @@ def test_a_target_that_can_not_be_written_is_an_error(tmp_cwd: Path) -> None:
         ("posts.jsonl", b'{"a": 1}\n{"a": "\xe6\xb1\x89"}\n'),
     ],
 )
-def test_items_are_in_a_part_until_they_are_published(
-    tmp_cwd: Path, name: str, content: bytes
-) -> None:
+def test_items_take_the_place_of_an_old_file(tmp_cwd: Path, name: str, content: bytes) -> None:
     target = tmp_cwd / name
     target.write_bytes(b"old")
-    (tmp_cwd / "run").mkdir()
-    output = Output(parse_target(str(target)), tmp_cwd / "run")
-    output.write([{"a": 1}])
-    output.write([])
-    output.write([{"a": "汉"}])
-    output.flush()
-    assert output.part is not None
-    assert output.part.name == f"items.{output.target.format}"
-    assert b'{"a": 1}' in output.part.read_bytes()
-    assert target.read_bytes() == b"old"
-    output.close()
-    assert target.read_bytes() == b"old"
-    output.publish()
-    assert target.read_bytes() == output.part.read_bytes() == content
+    publish_items([b'{"a": 1}', '{"a": "汉"}'.encode()], parse_target(name))
+    assert target.read_bytes() == content
 
 
-def test_parts_of_the_same_format_have_names_of_their_own(tmp_cwd: Path) -> None:
-    outputs = [Output(parse_target(f"{n}.json"), tmp_cwd, n) for n in (1, 2, 3)]
-    names = [output.part.name for output in outputs if output.part is not None]
-    assert names == ["items.json", "items-2.json", "items-3.json"]
-    for output in outputs:
-        output.close()
+def test_a_spider_may_change_the_working_directory(tmp_cwd: Path) -> None:
+    target = parse_target("posts.jsonl")
+    (tmp_cwd / "elsewhere").mkdir()
+    os.chdir("elsewhere")
+    publish_items([b"{}"], target)
+    assert (tmp_cwd / "posts.jsonl").read_bytes() == b"{}\n"
 
 
-def test_a_part_is_never_written_over(tmp_cwd: Path) -> None:
-    (tmp_cwd / "items.json").write_text("somebody's")
-    with pytest.raises(OutputError, match=r"can't write .*items.json: File exists"):
-        Output(parse_target("posts.json"), tmp_cwd)
-    assert (tmp_cwd / "items.json").read_text() == "somebody's"
+def test_an_error_on_the_way_leaves_the_old_file(tmp_cwd: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b"{}"
+        raise OSError("the disk is gone")
+
+    Path("posts.json").write_text("old")
+    with pytest.raises(OutputError, match="the disk is gone"):
+        publish_items(lines(), parse_target("posts.json"))
+    assert os.listdir() == ["posts.json"]
+    assert Path("posts.json").read_text() == "old"
 
 
 # ---- Standard output ----
@@ -149,12 +141,11 @@ def stdout_at(descriptor: int) -> Iterator[None]:
 
 def test_standard_output_gets_items_as_they_come(tmp_cwd: Path) -> None:
     with open("stdout", "wb") as file, stdout_at(file.fileno()):
-        output = Output(parse_target("-:jsonl"), tmp_cwd)
-        output.write([{"a": 1}])
+        output = StandardOutput(parse_target("-:jsonl"))
+        output.write([b'{"a": 1}'])
         at_once = Path("stdout").read_bytes()
-        output.write([{"a": 2}])
+        output.write([b'{"a": 2}'])
         output.close()
-        output.publish()
     assert at_once == b'{"a": 1}\n'
     assert [json.loads(line) for line in Path("stdout").read_text().splitlines()] == [
         {"a": 1},
@@ -169,33 +160,19 @@ full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /d
 
 
 @full
-def test_a_full_disk_is_an_error_that_names_the_file(tmp_cwd: Path) -> None:
-    output = Output(parse_target("posts.json"), tmp_cwd)
-    assert output.part is not None
-    with output.part.open("ab", buffering=0) as part, open("/dev/full", "wb") as device:
-        os.dup2(device.fileno(), output._stream.fileno())
-        with pytest.raises(OutputError, match=r"can't write .*items.json: No space left") as caught:
-            output.write([{"a": "x" * 100_000}])
-        os.dup2(part.fileno(), output._stream.fileno())  # so that it can be closed
-        output.close()
+def test_a_target_on_a_full_disk_is_an_error() -> None:
+    with pytest.raises(OutputError, match=r"can't write /dev/full: No space left") as caught:
+        publish_items([b"{}"], parse_target("/dev/full:json"))
     assert caught.value.exit_code == 8
 
 
-@full
-def test_a_target_on_a_full_disk_is_an_error(tmp_cwd: Path) -> None:
-    output = Output(parse_target("/dev/full:json"), tmp_cwd)
-    output.close()
-    with pytest.raises(OutputError, match=r"can't write /dev/full: No space left"):
-        output.publish()
-
-
-def test_a_reader_of_stdout_that_has_enough_is_no_error_of_ours(tmp_cwd: Path) -> None:
+def test_a_reader_of_stdout_that_has_enough_is_no_error_of_ours() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with stdout_at(writer):
-        output = Output(parse_target("-"), tmp_cwd)
+        output = StandardOutput(parse_target("-"))
         with pytest.raises(BrokenPipeError):
-            output.write([{"a": 1}])
+            output.write([b'{"a": 1}'])
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
         output.close()

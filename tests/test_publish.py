@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from crawler.publish import check_writable, publish, replacing
+from crawler.publish import check_writable, replacing
 
 
 def names(folder: Path) -> list[str]:
@@ -89,13 +89,6 @@ def test_readers_never_see_a_part(tmp_path: Path) -> None:
     is_over.set()
     reader.join()
     assert seen <= set(contents)
-
-
-def test_a_part_is_copied_and_kept(tmp_path: Path) -> None:
-    part, target = tmp_path / "items.json", tmp_path / "posts.json"
-    part.write_bytes(b"x" * 3_000_000)
-    publish(part, target)
-    assert target.read_bytes() == part.read_bytes()
 
 
 def test_permissions_of_the_old_file_are_kept(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def say(text: str) -> None:
 def complain(error: Exception) -> None:
     """Why the command failed."""
     say(f"crawl: {error}")
+    for note in getattr(error, "__notes__", ()):
+        say(note)
 
 
 class _AtMostAlike(logging.StreamHandler[TextIO]):

@@ -1,11 +1,74 @@
-"""Flags that several commands share, as the rest of the program takes them."""
+"""Flags that several commands share, and what they say as the rest of the program takes it."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SETTINGS = (
+    click.option("--mode", metavar="MODE", help="sequential, threads (default) or processes."),
+    click.option("-j", "--workers", metavar="N", help="Threads or processes."),
+    click.option("--concurrency", metavar="N", help="Requests in flight, over all workers (8)."),
+    click.option("--order", metavar="ORDER", help="input (default), or completion: as they come."),
+    click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0)."),
+    click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30)."),
+    click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180)."),
+    click.option("--retries", metavar="N", help="Further attempts after passing failures (2)."),
+    click.option("--max-pages", metavar="N", help="End after so many pages."),
+    click.option("--max-items", metavar="N", help="End after so many items."),
+    click.option("--max-depth", metavar="N", help="Follow links so far from a start page."),
+    click.option("--max-seconds", metavar="SECONDS", help="Stop after so long, to be resumed."),
+    click.option("--max-bytes", metavar="BYTES", help="Stop after so much, to be resumed."),
+    click.option("--max-failures", metavar="N", help="Stop after so many, to be resumed."),
+    click.option(
+        "--allow-host",
+        "allow_hosts",
+        multiple=True,
+        metavar="HOST",
+        help="Follow links to this host too, and below it; '*' is any. Default: the start's hosts.",
+    ),
+    click.option("--allow", multiple=True, metavar="REGEX", help="Follow only URLs that match."),
+    click.option("--deny", multiple=True, metavar="REGEX", help="Don't follow URLs that match."),
+    click.option("--max-failed", metavar="N", help="Exit with 3 if more pages failed (0)."),
+    click.option(
+        "--min-items", metavar="N", help="Publish nothing and exit with 4 below this (0)."
+    ),
+    click.option("--max-body", metavar="BYTES", help="Largest page, decompressed (33554432)."),
+    click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
+)
+_DISPLAY = (
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "bar", "plain", "none"]),
+        default="auto",
+        help="auto: a bar on a terminal, else a line every 10 seconds.",
+    ),
+    click.option("-v", "--verbose", count=True, help="Say more; -vv for everything."),
+    click.option("-q", "--quiet", count=True, help="Only errors."),
+)
+
+
+def setting_options(command: Command) -> Command:
+    """The flags of a crawl's settings; `command` gets them as keyword arguments."""
+    return _with(_SETTINGS, command)
+
+
+def display_options(command: Command) -> Command:
+    """`--progress`, `-v` and `-q`."""
+    return _with(_DISPLAY, command)
+
+
+def _with(options: Iterable[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(list(options)):
+        command = option(command)
+    return command
 
 
 def flag_layers(flags: Mapping[str, object]) -> list[tuple[str, dict[str, object]]]:

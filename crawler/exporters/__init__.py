@@ -1,11 +1,13 @@
-"""Items -> bytes of one format. A format is one small class in a module of its own."""
+"""Items -> bytes of one format. A format is one small class in a module of its own.
+
+Items come as they stand in the run's `items.jsonl`: each a line of JSON, which most formats of
+lines can take as it is.
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import BinaryIO, Protocol
-
-from crawler.result import Item
 
 FORMATS = {
     "json": "crawler.exporters.json:JsonExporter",
@@ -21,8 +23,8 @@ class Exporter(Protocol):
         """Begin the document."""
         ...
 
-    def write(self, item: Item) -> None:
-        """Add one item."""
+    def write(self, line: bytes) -> None:
+        """Add one item: a JSON object in UTF-8, without a line end."""
         ...
 
     def close(self) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from typing import BinaryIO
-
-from crawler.result import Item
 
 
 class JsonExporter:
@@ -16,10 +13,9 @@ class JsonExporter:
         self._stream = stream
         self._separator = b"["
 
-    def write(self, item: Item) -> None:
+    def write(self, line: bytes) -> None:
         """Add one item."""
-        text = json.dumps(item, ensure_ascii=False)
-        self._stream.write(self._separator + b"\n" + text.encode())
+        self._stream.write(self._separator + b"\n" + line)
         self._separator = b","
 
     def close(self) -> None:

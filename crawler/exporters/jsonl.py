@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from typing import BinaryIO
-
-from crawler.result import Item
 
 
 class JsonLinesExporter:
@@ -15,9 +12,9 @@ class JsonLinesExporter:
         """There is nothing before the first line."""
         self._stream = stream
 
-    def write(self, item: Item) -> None:
+    def write(self, line: bytes) -> None:
         """Add one line."""
-        self._stream.write(json.dumps(item, ensure_ascii=False).encode() + b"\n")
+        self._stream.write(line + b"\n")
 
     def close(self) -> None:
         """There is nothing after the last line."""

@@ -1,0 +1,230 @@
+"""One session of a crawl at the terminal: signals, the bar, the summary, the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+from crawler.cli.flags import flag_layers, read_urls
+
+if TYPE_CHECKING:
+    from crawler.run import Crawl, CrawlResult
+
+Progress = Literal["auto", "bar", "plain", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What `crawl run` was asked for. Kept in run.json, so that a resumed run asks for the same."""
+
+    spider: str
+    urls: tuple[str, ...] = ()
+    site: str | None = None
+    arguments: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    output_dir: str | None = None
+    name: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Flags as they were typed."""
+    cwd: str = field(default_factory=os.getcwd)
+
+    @property
+    def folder(self) -> Path:
+        """Where NAME.json and run folders go."""
+        from crawler.run import OUTPUT_FOLDER
+
+        return Path(self.output_dir) if self.output_dir else OUTPUT_FOLDER
+
+    def run_name(self) -> str:
+        """What the run is called."""
+        from crawler.loader import load_spider
+
+        return self.name or load_spider(self.spider).name
+
+
+def crawl_and_report(
+    asked: Asked,
+    *,
+    resume: Path | None,
+    progress: Progress,
+    quiet: int,
+    notice: str | None = None,
+) -> None:
+    """Run or resume one crawl, and exit with its code."""
+    from dataclasses import asdict
+
+    from crawler.arguments import parse_argument
+    from crawler.cli.console import say
+    from crawler.run import crawling
+
+    outputs = list(asked.outputs) or [str(asked.folder / f"{asked.run_name()}.json")]
+    with (
+        _ended_at_once(),
+        _broken_pipe_is_the_end(),
+        redirect_stdout(sys.stderr),
+        crawling(
+            asked.spider,
+            urls=read_urls(asked.urls),
+            site=asked.site,
+            arguments=dict(map(parse_argument, asked.arguments)),
+            outputs=outputs,
+            output_folder=asked.folder,
+            name=asked.name,
+            resume=resume,
+            asked=asdict(asked),
+            flags=flag_layers(asked.settings),
+        ) as crawl,
+    ):
+        if not quiet:
+            for line in [notice, *_notices(crawl, resume)]:
+                if line is not None:
+                    say(line)
+        # Items and a bar on one terminal would overwrite each other.
+        is_crowded = any(name.startswith("-") for name in outputs) and os.isatty(1)
+        shown = "none" if quiet or is_crowded else progress
+        with _display(crawl, shown), _signals(crawl) as received, _told_how_to_resume(crawl):
+            result = crawl.run()
+    if not quiet or result.exit_code:
+        say(_summary(result, crawl, outputs))
+    is_interrupted = result.exit_code == 130 and received
+    sys.exit(128 + received[0] if is_interrupted else result.exit_code)
+
+
+def _notices(crawl: Crawl, resume: Path | None) -> Iterator[str]:
+    from crawler.cli.bar import plural
+
+    if resume is not None:
+        done = crawl.engine.stats.pages + crawl.engine.stats.failed
+        yield f"resuming {resume}: {plural(done, 'page')} done"
+        yield from (f"changed since then: {change}" for change in crawl.changes)
+    if crawl.notice:
+        yield crawl.notice
+
+
+@contextmanager
+def _told_how_to_resume(crawl: Crawl) -> Iterator[None]:
+    """Add to an error by which the crawl ends how to go on when its cause is gone."""
+    from crawler.errors import CrawlError, UsageError
+
+    try:
+        yield
+    except UsageError:
+        raise
+    except CrawlError as error:
+        error.add_note(how_to_resume(crawl.folder.name))
+        raise
+
+
+def how_to_resume(name: str) -> str:
+    """What to type."""
+    return f"`crawl resume {name}` goes on from here"
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """After a second Ctrl-C, exit without waiting for threads that are still at work."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        from crawler.cli.console import say
+
+        say("ended at once; nothing is published, `crawl resume` goes on")
+        os._exit(128 + (error.args[0] if error.args else signal.SIGINT))
+
+
+@contextmanager
+def _broken_pipe_is_the_end() -> Iterator[None]:
+    """Whoever read our stdout has enough: end as quietly as other commands in a pipe do."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes it once more at exit
+        sys.exit(128 + signal.SIGPIPE)
+
+
+@contextmanager
+def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
+    import pdb
+
+    from crawler.cli.bar import display
+    from crawler.cli.console import say
+
+    with display(crawl.block, progress, stream=sys.stderr) as shown:
+        hook = sys.breakpointhook
+
+        def pause_and_debug(*args: Any, **kwargs: Any) -> Any:
+            shown.pause()
+            if crawl.settings.mode != "sequential":
+                say("breakpoint() in several threads at once; --mode sequential is made for it")
+            if sys.__stdout__ is not None:
+                sys.stdout = sys.__stdout__
+            if hook is not sys.__breakpointhook__ or "PYTHONBREAKPOINT" in os.environ:
+                return hook(*args, **kwargs)
+            # The standard hook would stop in the frame that called it: here.
+            return pdb.Pdb().set_trace(sys._getframe(1))
+
+        sys.breakpointhook = pause_and_debug
+        try:
+            yield
+        finally:
+            sys.breakpointhook = hook
+
+
+@contextmanager
+def _signals(crawl: Crawl) -> Iterator[list[int]]:
+    """Once: finish what is in flight and end. Twice: end now. Yields the signals that came."""
+    from crawler.cli.bar import plural
+    from crawler.cli.console import say
+
+    received: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt(received[0])
+        crawl.stop()
+        left = plural(crawl.engine.in_flight, "request")
+        again = "; Ctrl-C again to end now" if number == signal.SIGINT else ""
+        say(f"stopping: waiting for {left} in flight{again}")
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for
+            signal.signal(number, handle)  # to the end of the process: it is about to end
+    yield received
+
+
+def _summary(result: CrawlResult, crawl: Crawl, outputs: list[str]) -> str:
+    from crawler.cli.bar import plural
+    from crawler.output import parse_target
+
+    stats, verdict = result.stats, result.verdict
+    pages = plural(stats.pages + stats.failed, "page")
+    first = f"{pages}, {plural(stats.items, 'item')} in {stats.seconds:.2f} s"
+    if stats.failed:
+        first += f", {plural(stats.failed, 'page')} failed"
+    if stats.failed_items:
+        first += f", {plural(stats.failed_items, 'item')} failed"
+    if stats.retries:
+        first += f", {plural(stats.retries, 'retry', 'retries')}"
+    lines = [first]
+    if verdict.problem:
+        lines.append(verdict.problem)
+    if verdict.exit_code in (6, 130):
+        lines.append(how_to_resume(crawl.folder.name))
+    if stats.failures:
+        lines.append(f"more in {crawl.folder.path / 'failed.jsonl'}")
+    elif verdict.problem:
+        lines.append(f"more in {crawl.folder.path}")
+    elif not stats.items:
+        lines.append("nothing was found; with --min-items 1 the old output would be kept")
+    if verdict.is_published:
+        targets = map(parse_target, outputs)
+        lines += [f"-> {target}" for target in targets if target.path is not None]
+    return "\n".join(lines)

@@ -1,0 +1,397 @@
+"""What a crawl must not forget: its queue, what became of each request, how far its outputs are.
+
+One SQLite file. All that happens between two checkpoints is one transaction, so the file shows the
+crawl as it was at a checkpoint, whenever and however the program ends:
+
+    checkpoint:  parts are fsynced  ->  their offsets, the pages done and the follow-ups found are
+                 committed together (WAL, synchronous=FULL: it survives a power cut)
+    resume:      parts are cut back to those offsets, and everything after is done again
+
+Requests are plain JSON in it; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from crawler.errors import LockedError, OutputError, UsageError
+from crawler.request import Request
+
+VERSION = 1
+"""Of the schema. A journal of another version is refused."""
+APPLICATION_ID = 0x63494F31
+FIRST_FOLLOW_UP = 2**40
+"""Places: start requests have that of their rank, follow-ups count from here."""
+
+_MAX_QUEUED = 10_000
+"""Follow-ups in memory; the others are read back when it is their turn."""
+_MAX_BUFFERED = 5_000
+_SECONDS_FOR_OTHERS = 10.0
+"""How long another program may hold the file."""
+
+_SCHEMA = """
+CREATE TABLE requests (
+    place INTEGER PRIMARY KEY,   -- in the queue
+    rank INTEGER,                -- once it is done
+    parent INTEGER,              -- rank of the page that linked here
+    depth INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,
+    url TEXT NOT NULL,
+    more TEXT,                   -- JSON of what else the request holds
+    in_scope INTEGER NOT NULL,
+    outcome TEXT,                -- 'ok', the kind of its failure, or why it was left out
+    status INTEGER,
+    attempts INTEGER,
+    items INTEGER,
+    done_at REAL,                -- seconds since 1970
+    seconds REAL,                -- fetching and spider
+    worker INTEGER,              -- number of the seat
+    final_url TEXT,              -- where it was redirected
+    final_fingerprint BLOB
+);
+CREATE TABLE attempts (fingerprint BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE state (value TEXT NOT NULL);
+"""
+_ADD = (
+    "INSERT INTO requests (place, parent, depth, fingerprint, url, more, in_scope) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_DONE = (
+    "UPDATE requests SET rank = ?, outcome = ?, status = ?, attempts = ?, items = ?, done_at = ?, "
+    "seconds = ?, worker = ?, final_url = ?, final_fingerprint = ? WHERE place = ?"
+)
+_QUEUED = (
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
+    "WHERE outcome IS NULL AND place >= ? ORDER BY place LIMIT ?"
+)
+_STARTS = (
+    "SELECT place, url, final_url FROM requests WHERE place > ? AND place < ? "
+    "ORDER BY place LIMIT 1000"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A follow-up that was committed and waits for its rank."""
+
+    request: Request
+    fingerprint: bytes
+    depth: int
+    is_in_scope: bool
+    """Whether it was when it was found; it may have become so since."""
+    parent: int | None = None
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a request."""
+
+    outcome: str
+    """`ok`, the kind of its failure, or why it was left out."""
+    rank: int | None = None
+    status: int | None = None
+    attempts: int = 0
+    items: int = 0
+    seconds: float = 0.0
+    worker: int | None = None
+    final_url: str | None = None
+    final_fingerprint: bytes | None = None
+
+
+class Journal:
+    """The queue of follow-ups and the record of what is done; on disk at each checkpoint.
+
+    Use it from one thread. Raises OutputError when it can't be written.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._queue: deque[FollowUp] = deque()
+        self._has_more_on_disk = False
+        self._read_to = FIRST_FOLLOW_UP
+        self._next_place = FIRST_FOLLOW_UP
+        self._added: list[tuple[Any, ...]] = []
+        self._done: list[tuple[Any, ...]] = []
+        self._attempts: dict[bytes, int] = {}
+        self.queued = 0
+        """Follow-ups that wait for their rank."""
+
+    @classmethod
+    def create(cls, path: Path, *, durable: bool = True) -> Self:
+        """A new journal; unless `durable`, it doesn't wait for the disk."""
+        connection = _connect(path)
+        with _errors(str(path)):
+            # Where WAL doesn't work (some network file systems) SQLite stays with its old mode,
+            # which is slower and as safe.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            # So that the file itself says what it is, before anything opens it as a database.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+            connection.execute("BEGIN IMMEDIATE")
+        return cls(connection, str(path))
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A journal for a crawl that needn't survive."""
+        connection = _connect(":memory:")
+        connection.executescript(_SCHEMA)
+        connection.execute("BEGIN")
+        return cls(connection, "the journal")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The journal of an earlier session.
+
+        Raises UsageError if it is none, damaged, or of another version, and leaves it untouched;
+        LockedError if another program holds it.
+        """
+        _check_header(path)
+        connection = _connect(path)
+        try:
+            _check_integrity(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            journal = cls(connection, str(path))
+            journal._find_queue()
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if "locked" in str(error):
+                raise LockedError(f"{path} is in use by another program ({error})") from None
+            raise UsageError(
+                f"{path} is damaged ({error}), so the run can't be resumed; nothing was changed"
+            ) from None
+        return journal
+
+    # The queue.
+
+    def add(self, follow_up: FollowUp) -> None:
+        """Put a follow-up at the end of the queue."""
+        request = follow_up.request
+        place = self._next_place
+        self._next_place += 1
+        self.queued += 1
+        self._added.append(
+            (
+                place,
+                follow_up.parent,
+                follow_up.depth,
+                follow_up.fingerprint,
+                request.url,
+                _more(request),
+                follow_up.is_in_scope,
+            )
+        )
+        if self._has_more_on_disk or len(self._queue) >= _MAX_QUEUED:
+            self._has_more_on_disk = True
+        else:
+            self._queue.append(replace(follow_up, place=place))
+        if len(self._added) >= _MAX_BUFFERED:
+            self._write()
+
+    def take(self) -> FollowUp | None:
+        """The next follow-up; it stays in the journal until it is done."""
+        if not self._queue and self._has_more_on_disk:
+            self._read()
+        if not self._queue:
+            return None
+        self.queued -= 1
+        follow_up = self._queue.popleft()
+        self._read_to = follow_up.place + 1
+        return follow_up
+
+    def _read(self) -> None:
+        self._write()
+        with _errors(self._name):
+            rows = self._connection.execute(_QUEUED, (self._read_to, _MAX_QUEUED)).fetchall()
+        self._queue.extend(map(_follow_up, rows))
+        self._has_more_on_disk = len(rows) == _MAX_QUEUED
+
+    def _find_queue(self) -> None:
+        last, self.queued = self._connection.execute(
+            "SELECT max(place), sum(outcome IS NULL AND place >= ?) FROM requests",
+            (FIRST_FOLLOW_UP,),
+        ).fetchone()
+        self._next_place = max(FIRST_FOLLOW_UP, (last or 0) + 1)
+        self.queued = self.queued or 0
+        self._has_more_on_disk = self.queued > 0
+
+    # What became of requests.
+
+    def started(self, rank: int, request: Request, fingerprint: bytes) -> None:
+        """Note a start request, once it is done."""
+        self._added.append((rank, None, 0, fingerprint, request.url, _more(request), True))
+
+    def done(self, place: int, outcome: Outcome) -> None:
+        """Note what became of the request at that place."""
+        self._done.append(
+            (
+                outcome.rank,
+                outcome.outcome,
+                outcome.status,
+                outcome.attempts,
+                outcome.items,
+                time.time(),
+                outcome.seconds,
+                outcome.worker,
+                outcome.final_url,
+                outcome.final_fingerprint,
+                place,
+            )
+        )
+        if len(self._done) >= _MAX_BUFFERED:
+            self._write()
+
+    def attempted(self, fingerprint: bytes, count: int) -> None:
+        """Note how many attempts a request has behind it; 0 forgets it."""
+        self._attempts[fingerprint] = count
+
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        """Bring everything up to now to the disk, together with `state`, plain JSON."""
+        self._write()
+        with _errors(self._name):
+            self._connection.execute("DELETE FROM state")
+            self._connection.execute("INSERT INTO state VALUES (?)", (json.dumps(state),))
+            self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def _write(self) -> None:
+        """Into the open transaction; on disk only with the next checkpoint."""
+        with _errors(self._name):
+            self._connection.executemany(_ADD, self._added)
+            self._connection.executemany(_DONE, self._done)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO attempts VALUES (?, ?)", self._attempts.items()
+            )
+        self._added.clear()
+        self._done.clear()
+        self._attempts.clear()
+
+    def close(self) -> None:
+        """Let go of the file. What came after the last checkpoint is forgotten."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.close()
+
+    # What a resumed crawl asks.
+
+    def state(self) -> dict[str, Any] | None:
+        """What the last checkpoint said, None if there was none."""
+        row = self._connection.execute("SELECT value FROM state").fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def attempts(self) -> dict[bytes, int]:
+        """Attempts of requests that aren't done, by fingerprint."""
+        rows = self._connection.execute("SELECT fingerprint, count FROM attempts WHERE count > 0")
+        return dict(rows.fetchall())
+
+    def started_fingerprints(self) -> Iterator[bytes]:
+        """Of the start requests that are done."""
+        return self._column("SELECT fingerprint FROM requests WHERE place < ?", FIRST_FOLLOW_UP)
+
+    def followed_fingerprints(self) -> Iterator[bytes]:
+        """Of the follow-ups, queued or done, and of all that redirects led to."""
+        yield from self._column(
+            "SELECT fingerprint FROM requests WHERE place >= ?", FIRST_FOLLOW_UP
+        )
+        yield from self._column(
+            "SELECT final_fingerprint FROM requests WHERE final_fingerprint IS NOT NULL"
+        )
+
+    def start_urls(self) -> Iterator[tuple[int, str, str | None]]:
+        """Rank, URL and last URL of the start requests that are done, by rank."""
+        # In pieces: whoever doesn't read to the end would leave a query open, and with it the file.
+        rows = [(-1, "", None)]
+        while rows:
+            rows = self._connection.execute(_STARTS, (rows[-1][0], FIRST_FOLLOW_UP)).fetchall()
+            yield from rows
+
+    def ranks(self) -> Iterator[int]:
+        """The ranks that are done, the lowest first."""
+        return self._column("SELECT rank FROM requests WHERE rank IS NOT NULL ORDER BY rank")
+
+    def _column(self, query: str, *values: object) -> Iterator[Any]:
+        return (row[0] for row in self._connection.execute(query, values))
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    with _errors(str(path)):
+        return sqlite3.connect(path, timeout=_SECONDS_FOR_OTHERS, isolation_level=None)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what is no journal of this version, without opening it (sqlite.org/fileformat2)."""
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(100)
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror or error}") from None
+    version = int.from_bytes(header[60:64])
+    if not header.startswith(b"SQLite format 3\0") or (
+        int.from_bytes(header[68:72]) != APPLICATION_ID
+    ):
+        raise UsageError(f"{path} is no journal of a crawl; it was left as it is")
+    if version != VERSION:
+        raise UsageError(
+            f"{path} was written by another version of crawl-in-order (journal version {version}, "
+            f"this one knows {VERSION}); resume with that one, or begin a new run"
+        )
+
+
+def _check_integrity(connection: sqlite3.Connection) -> None:
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise OutputError(f"can't write {name}: {error}") from error
+
+
+_MORE = [
+    field.name
+    for field in fields(Request)
+    if field.name not in ("url", "body", "callback", "history")
+]
+_USUAL = {name: getattr(Request(""), name) for name in _MORE}
+
+
+def _more(request: Request) -> str | None:
+    """All but the URL that isn't as usual, as JSON."""
+    more = {name: getattr(request, name) for name in _MORE}
+    more = {name: value for name, value in more.items() if value != _USUAL[name]}
+    if request.callback is not None:
+        more["callback"] = request.callback
+    if request.body is not None:
+        more["body"] = request.body.decode("latin-1")
+    return json.dumps(more) if more else None
+
+
+def _follow_up(row: tuple[Any, ...]) -> FollowUp:
+    place, parent, depth, fingerprint, url, more, in_scope = row
+    return FollowUp(_request(url, more), fingerprint, depth, bool(in_scope), parent, place)
+
+
+def _request(url: str, more: str | None) -> Request:
+    if more is None:
+        return Request(url)
+    values = json.loads(more)
+    if "body" in values:
+        values["body"] = values["body"].encode("latin-1")
+    return Request(url, **values)

@@ -1,0 +1,24 @@
+"""When a crawl stops although there is more to do, to be resumed later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one session may take: seconds, bytes of pages, failed pages. None is no limit."""
+
+    max_seconds: float | None = None
+    max_bytes: int | None = None
+    max_failures: int | None = None
+
+    def reached(self, *, seconds: float, body_bytes: int, failures: int) -> str | None:
+        """The limit that is reached, in words, or None."""
+        if self.max_seconds is not None and seconds >= self.max_seconds:
+            return f"{self.max_seconds:g} seconds"
+        if self.max_bytes is not None and body_bytes >= self.max_bytes:
+            return f"{self.max_bytes:,} bytes"
+        if self.max_failures is not None and failures >= self.max_failures:
+            return f"{self.max_failures:,} failed pages"
+        return None

@@ -1,0 +1,309 @@
+"""Which request gets the next rank: start requests first, then follow-ups, each page once.
+
+Ranks are given in the order of a first-in, first-out queue, as a sequential crawl would ask for
+them. What earns a rank is decided when pages are committed and in that order only, so timing can't
+change it. What was decided stands in the journal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from crawler.dupefilter import DupeFilter
+from crawler.entry import Entry
+from crawler.errors import CrawlError, UsageError
+from crawler.fingerprint import fingerprint
+from crawler.journal import FollowUp, Journal, Outcome
+from crawler.request import Request
+from crawler.result import Result
+from crawler.scope import Scope
+from crawler.url import host
+
+Skipped = dict[str, Any]
+"""A request that was left out: its url, the reason, and the rank of the page that linked to it."""
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+class Ranks:
+    """Gives ranks, and notes what became of them.
+
+    Start requests are taken from their iterator only as they are asked for, so it may be endless.
+    `unwanted` is told the fingerprint of each request that gets no rank, `skip` why.
+    """
+
+    def __init__(
+        self,
+        start: Iterator[Request],
+        *,
+        journal: Journal,
+        scope: Scope,
+        max_pages: int | None = None,
+        max_depth: int | None = None,
+        unwanted: Callable[[bytes], None] = _ignore,
+        skip: Callable[[Skipped], None] = _ignore,
+    ) -> None:
+        self._start: Iterator[Request] | None = start
+        self._journal = journal
+        self._scope = scope
+        self._max_pages = max_pages
+        self._max_depth = max_depth
+        self._unwanted = unwanted
+        self._skip = skip
+        self._seen = DupeFilter()
+        self._started = DupeFilter()
+        """The start requests; kept apart, for some may turn out to be behind the end."""
+        self._starts_taken = 0
+        self._starts: int | None = None
+        """How many there are, once that is known."""
+        self._done_starts: Iterator[tuple[int, str, str | None]] = iter(())
+        """Those of an earlier session; the start must begin with the same ones."""
+        self._gaps: deque[int] = deque()
+        """Ranks below `known` that nobody has (after a crash without an order)."""
+        self._left_out: list[tuple[FollowUp, str]] = []
+        self._left_out_before: dict[int, list[tuple[FollowUp, str]]] = {}
+        """What was left out between two ranks; it counts when the second one is committed."""
+        self.known = 0
+        """No rank is above; in a crawl that wasn't resumed, how many were given."""
+        self.skipped: dict[str, int] = {}
+
+    @property
+    def foreseen(self) -> int | None:
+        """Pages known so far; None while start requests are still being taken."""
+        return None if self._start is not None else self.known + self._journal.queued
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no request is left that could get a rank."""
+        if self._is_full:
+            return True
+        return self._start is None and not self._journal.queued
+
+    @property
+    def has_started(self) -> bool:
+        """Whether all start requests have their rank."""
+        return self._start is None
+
+    @property
+    def _is_full(self) -> bool:
+        is_last = self._max_pages is not None and self.known >= self._max_pages
+        return is_last and not self._gaps
+
+    def next(self) -> Entry | None:
+        """The next request with its rank, or None if there is none (yet)."""
+        if self._is_full:
+            return None
+        entry = self._next_start() or self._next_follow_up()
+        if entry is not None and self._left_out:
+            self._left_out_before[entry.rank] = self._left_out
+            self._left_out = []
+        return entry
+
+    def _next_rank(self) -> int:
+        if self._gaps:
+            return self._gaps.popleft()
+        self.known += 1
+        return self.known - 1
+
+    def _next_start(self) -> Entry | None:
+        while self._start is not None:
+            request = self._take_start()
+            if request is None:
+                self._check_start(None)
+                self._start = None
+                self._starts = self._starts_taken
+                return None
+            place = self._starts_taken
+            self._starts_taken += 1
+            if place < self.known and place not in self._gaps:
+                self._check_start(request)
+                continue
+            mark = mark_of(request)
+            self._started.add(mark)
+            self._scope.add_start(host(request.url))
+            return Entry(self._next_rank(), request, fingerprint=mark, is_start=True, place=place)
+        return None
+
+    def _take_start(self) -> Request | None:
+        if self._start is None or self._starts_taken == self._starts:
+            return None
+        try:
+            return next(self._start, None)
+        except CrawlError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise CrawlError(f"the start of the crawl failed: {error!r}") from error
+
+    def _check_start(self, request: Request | None) -> None:
+        """Refuse a start that isn't the one that the run began with."""
+        place, url, _ = next(self._done_starts, (0, None, None))
+        if url != (None if request is None else request.url):
+            now = "missing" if request is None else request.url
+            raise UsageError(
+                f"the start of the crawl has changed: request {place + 1} was {url}, now it is "
+                f"{now}; the run can't be resumed, begin a new one"
+            )
+
+    def _next_follow_up(self) -> Entry | None:
+        while (link := self._journal.take()) is not None:
+            if link.fingerprint in self._started and not link.request.dont_filter:
+                self._leave_out_later(link, "duplicate")
+            elif not (link.is_in_scope or self._scope.is_start(host(link.request.url))):
+                self._leave_out_later(link, "scope")
+            else:
+                return Entry(
+                    self._next_rank(),
+                    link.request,
+                    depth=link.depth,
+                    fingerprint=link.fingerprint,
+                    place=link.place,
+                    parent=link.parent,
+                )
+        return None
+
+    def _leave_out_later(self, link: FollowUp, reason: str) -> None:
+        self._unwanted(link.fingerprint)
+        self._left_out.append((link, reason))
+
+    # At commit.
+
+    def committed(self, entry: Entry) -> str | None:
+        """An entry is being committed. Says why its page is left out, if it is.
+
+        That is the case for a follow-up that was redirected to a page asked for before, or out of
+        scope. A start page's redirect widens the scope: sites move to `www.`.
+        """
+        self._settle(self._left_out_before.pop(entry.rank, ()))
+        if not entry.target.history:
+            return None
+        mark = mark_of(entry.target)
+        is_new = self._seen.add(mark) and mark not in self._started
+        if is_new:
+            self._unwanted(mark)  # links to it are duplicates from now on
+        if entry.is_start:
+            self._scope.add_redirected(host(entry.target.url))
+            return None
+        if not is_new and not entry.request.dont_filter:
+            return self._leave_out("duplicate", entry.target, entry.parent)
+        if not self._scope.allows(entry.target.url):
+            return self._leave_out("scope", entry.target, entry.parent)
+        return None
+
+    def follow(self, entry: Entry, requests: Iterable[Request]) -> None:
+        """Queue the follow-ups of a page that is being committed, in their order."""
+        depth = entry.depth + 1
+        for request in requests:
+            mark = mark_of(request)
+            reason = self._scope.denies(request.url)
+            if reason is None and self._max_depth is not None and depth > self._max_depth:
+                reason = "depth"
+            if reason is not None:
+                self._unwanted(mark)
+                self._leave_out(reason, request, entry.rank)
+            elif not self._seen.add(mark) and not request.dont_filter:
+                self._leave_out("duplicate", request, entry.rank)
+            else:
+                is_in_scope = self._scope.allows(request.url)
+                self._journal.add(FollowUp(request, mark, depth, is_in_scope, entry.rank))
+
+    def done(self, entry: Entry, result: Result, *, items: int, left_out: str | None) -> None:
+        """Note what became of an entry: `items` were written, or it was left out."""
+        if entry.is_start:
+            self._journal.started(entry.place, entry.request, entry.fingerprint)
+        if entry.attempts > 1:
+            self._journal.attempted(entry.fingerprint, 0)
+        moved_to = entry.moved_to
+        self._journal.done(
+            entry.place,
+            Outcome(
+                outcome=left_out or (result.failure.kind if result.failure else "ok"),
+                rank=entry.rank,
+                status=result.status,
+                attempts=entry.attempts,
+                items=items,
+                seconds=result.fetch_seconds + result.spider_seconds,
+                worker=result.worker,
+                final_url=None if moved_to is None else moved_to.url,
+                final_fingerprint=None if moved_to is None else mark_of(moved_to),
+            ),
+        )
+
+    def settle(self) -> None:
+        """Count what was left out at the end of the queue; nothing will get a rank any more."""
+        self._settle(self._left_out)
+        self._left_out = []
+
+    def _settle(self, left_out: Iterable[tuple[FollowUp, str]]) -> None:
+        for link, reason in left_out:
+            self._leave_out(reason, link.request, link.parent)
+            self._journal.done(link.place, Outcome(outcome=reason))
+
+    def _leave_out(self, reason: str, request: Request, parent: int | None) -> str:
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+        self._skip({"url": request.url, "reason": reason, "parent": parent})
+        return reason
+
+    def end_start(self, last: Entry, behind: Iterable[Entry]) -> None:
+        """Take no more start requests, and forget those behind the last one that counts."""
+        self._start = None
+        for entry in behind:
+            self._started.discard(entry.fingerprint)
+        self.known = last.rank + 1
+        self._starts = self.known
+
+    # For those that look ahead.
+
+    def may_get_rank(self, request: Request, mark: bytes, depth: int) -> bool:
+        """Whether, as far as is known now, a follow-up at that depth is going to get a rank."""
+        if mark in self._seen or mark in self._started:
+            return False
+        if self._max_depth is not None and depth > self._max_depth:
+            return False
+        return self._scope.denies(request.url) is None and self._scope.allows(request.url)
+
+    def has_room_for(self, more: int) -> bool:
+        """Whether that many further requests can get a rank."""
+        return self._max_pages is None or self.known + more < self._max_pages
+
+    # A resumed crawl.
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold besides the journal's own."""
+        return {"starts": self._starts, "skipped": self.skipped}
+
+    def resume(self, state: dict[str, Any]) -> int:
+        """Go on where the journal ends; how many ranks are done."""
+        done = 0
+        for rank in self._journal.ranks():
+            self._gaps.extend(range(self.known, rank))
+            self.known = rank + 1
+            done += 1
+        self.skipped = state["skipped"]
+        starts = 0
+        for _, url, final_url in self._journal.start_urls():
+            starts += 1
+            self._scope.add_start(host(url))
+            if final_url is not None:
+                self._scope.add_redirected(host(final_url))
+        self._done_starts = islice(self._journal.start_urls(), starts)
+        for mark in self._journal.started_fingerprints():
+            self._started.add(mark)
+        for mark in self._journal.followed_fingerprints():
+            self._seen.add(mark)
+        self._starts = state["starts"]
+        if starts == self._starts:
+            self._start = None
+        return done
+
+
+def mark_of(request: Request) -> bytes:
+    """The request's fingerprint; a URL that is none has one too."""
+    try:
+        return fingerprint(request)
+    except ValueError:  # it fails its page on the worker, and once is enough
+        return request.url.encode("utf-8", "surrogatepass")
