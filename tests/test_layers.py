@@ -28,6 +28,7 @@ RULES = {
     "process",
     "publish",
     "retry",
+    "robots",
     "scope",
     "dupefilter",
     "fingerprint",
@@ -67,6 +68,7 @@ HOMES = {
     "tenacity": "retry.py",
     "filelock": "run_folder.py",
     "idna": "canonical.py",
+    "protego": "robots.py",
 }
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "core", "misc", "manager", "handler"}
