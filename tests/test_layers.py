@@ -16,6 +16,7 @@ RULES = {
     "verdict",
     "arguments",
     "content",
+    "cookies",
     "entry",
     "escape",
     "frontier",
@@ -69,6 +70,7 @@ HOMES = {
     "filelock": "run_folder.py",
     "idna": "canonical.py",
     "protego": "robots.py",
+    "publicsuffixlist": "cookies.py",
 }
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "core", "misc", "manager", "handler"}
