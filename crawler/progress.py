@@ -14,8 +14,8 @@ reader never sees half a number. What a seat is doing is longer than a word. It 
 checksum, and read again when the two don't fit; unlike a sequence number, that doesn't rely on the
 processor making stores visible in order, which ARM doesn't promise.
 
-The owner's `close` removes the block. If the owner is killed, `multiprocessing`'s resource tracker
-removes it; if that is killed as well, `remove_stale` does at the next start.
+The owner's `close` removes the block. If the owner is killed, `remove_stale` does at the next
+start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import atexit
 import os
 import re
 import struct
-import sys
 import time
 import zlib
 from contextlib import suppress
@@ -33,13 +32,15 @@ from enum import IntEnum
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
+
+T = TypeVar("T")
 
 _MAGIC = int.from_bytes(b"in order", "little")
 _VERSION = 1
@@ -223,7 +224,7 @@ class Block:
     @classmethod
     def create(cls, name: str, *, seats: int, seats_per_worker: int = 1) -> Self:
         """A new block, owned by this process, for `seats` worker threads in all."""
-        memory = SharedMemory(name, create=True, size=_size(seats))
+        memory = _untracked(name, lambda: SharedMemory(name, create=True, size=_size(seats)))
         owner = os.getpid(), _start_time(os.getpid())
         started = time.time_ns(), time.monotonic_ns()
         header = 0, _VERSION, *owner, seats, seats_per_worker, *started
@@ -242,7 +243,7 @@ class Block:
         Raises UsageError if there is none, or none that can be read here.
         """
         try:
-            memory = _attach(name)
+            memory = _untracked(name, lambda: SharedMemory(name))
         except FileNotFoundError:
             raise UsageError(f"no crawl is running under the name {name!r}") from None
         except PermissionError:
@@ -296,7 +297,7 @@ class Block:
         if self._owned():
             self._creator = None
             with suppress(FileNotFoundError):
-                self._memory.unlink()
+                _untracked(self.name, self._memory.unlink)
 
     def __reduce__(self) -> tuple[Callable[[str], Block], tuple[str]]:
         return Block.attach, (self.name,)
@@ -384,27 +385,30 @@ def _size(seats: int) -> int:
     return (_HEADER_WORDS + _ENGINE_WORDS + seats * _SEAT_WORDS) * _WORD
 
 
-def _attach(name: str) -> SharedMemory:
-    """Map a block and leave its life to its owner.
+def _untracked(name: str, action: Callable[[], T]) -> T:
+    """Make, map or remove a block without multiprocessing's resource tracker knowing of it.
 
-    Up to Python 3.12, attaching registers the block with the resource tracker of this process,
-    which would remove it when this process ends; and to unregister it would be wrong in a process
-    that shares the owner's tracker. So it is kept from being registered at all.
+    The tracker removes what it knows of when its process ends: a block of which it knows because an
+    onlooker attached would be gone with the onlooker. It complains of what a killed owner left
+    although `remove_stale` takes care of that, and, killed itself, of what it then doesn't know.
     """
-    if sys.version_info >= (3, 13):
-        return SharedMemory(name, track=False)
-    register = resource_tracker.register
+    register, unregister = resource_tracker.register, resource_tracker.unregister
     tracked_as = f"/{name}"
 
     def register_others(name: Any, rtype: str) -> None:
         if name != tracked_as:
             register(name, rtype)
 
+    def unregister_others(name: Any, rtype: str) -> None:
+        if name != tracked_as:
+            unregister(name, rtype)
+
     resource_tracker.register = register_others
+    resource_tracker.unregister = unregister_others
     try:
-        return SharedMemory(name)
+        return action()
     finally:
-        resource_tracker.register = register
+        resource_tracker.register, resource_tracker.unregister = register, unregister
 
 
 def _unreadable(buffer: memoryview) -> str | None:

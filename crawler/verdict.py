@@ -30,7 +30,7 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
     if stats.failed_items:
         failed += f", and {stats.failed_items} items"
-    if stats.stopped_by:
+    if stats.stopped_by and not is_finished:
         return Verdict(
             6, f"stopped after {stats.stopped_by}; nothing is published", is_published=False
         )
