@@ -26,9 +26,10 @@ class Failure:
     """An error as data.
 
     `kind` is one of: `status` (any answer but 2xx), `timeout`, `connection`, `dns`, `tls`,
-    `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `spider` (the
-    spider raised), `page-timeout` (both took too long), `item` (the spider returned what JSON
-    can't hold), `pipeline` (a step raised) and `worker` (the process that worked on it died).
+    `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `address` (a
+    private one, where this request may not go), `spider` (the spider raised), `page-timeout` (both
+    took too long), `item` (the spider returned what JSON can't hold), `pipeline` (a step raised)
+    and `worker` (the process that worked on it died).
     """
 
     kind: str
