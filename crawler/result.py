@@ -52,6 +52,8 @@ class Result:
     """The Location of a 3xx answer as the server sent it, not yet judged."""
     failure: Failure | None = None
     status: int | None = None
+    is_private: bool = False
+    """Whether the answer came from a private address."""
     body_bytes: int = 0
     fetch_seconds: float = 0.0
     spider_seconds: float = 0.0

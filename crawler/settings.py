@@ -142,10 +142,13 @@ def _private_addresses(value: object) -> str:
 
 def _memory(value: object) -> int:
     """A number of bytes, or of K, M or G of them."""
-    if isinstance(value, str) and value[-1:].upper() in _UNITS:
-        value, unit = value[:-1], _UNITS[value[-1].upper()]
-        return int(_number(float, _LEAST_MEMORY / unit, "bytes", 1e15 / unit)(value) * unit)
-    return int(_number(int, _LEAST_MEMORY, "bytes")(value))
+    unit = _UNITS.get(value[-1:].upper(), 1) if isinstance(value, str) else 1
+    if unit > 1 and isinstance(value, str):
+        value = value[:-1]
+    size = int(_number(int if unit == 1 else float, 0, "bytes")(value) * unit)
+    if size < _LEAST_MEMORY:
+        raise ValueError(f"{size:,} bytes are too few; the least is {_LEAST_MEMORY:,}")
+    return size
 
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}

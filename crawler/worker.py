@@ -229,6 +229,7 @@ def _result(
         redirect=redirect,
         failure=failure,
         status=exchange.status if exchange is not None else None,
+        is_private=exchange is not None and exchange.is_private,
         body_bytes=len(exchange.body) if exchange is not None else 0,
         fetch_seconds=fetched - started,
         spider_seconds=now - fetched,
