@@ -79,6 +79,8 @@ class Scheduler:
         self._ranked: dict[int, Entry] = {}
         self._ahead: dict[bytes, Entry] = {}
         self._unranked = _UNRANKED
+        self._public: set[str] = set()
+        """Hosts of start requests that answered from a public address."""
         self.known = 0
         """Requests that have a rank."""
         self.ahead_results = 0
@@ -183,7 +185,19 @@ class Scheduler:
                 return self._claim(link) or Entry(self.known, link.request, depth=link.depth)
         return None
 
+    def may_be_private(self, entry: Entry) -> bool:
+        """Whether it may be fetched from a private address: the user named its host as a start.
+
+        Not if the host has answered from a public one: then its name has been moved inside.
+        """
+        return self._scope.is_start(entry.host) and entry.host not in self._public
+
     # What comes back.
+
+    def answered_publicly(self, entry: Entry) -> None:
+        """Its answer came from a public address."""
+        if self._scope.is_start(entry.host):
+            self._public.add(entry.host)
 
     def returned(self, entry: Entry) -> None:
         """An attempt is over, however it ended."""

@@ -29,6 +29,20 @@ def read(response: Response) -> dict[str, Any]:
 
 
 @spider()
+def follow(response: Response) -> Iterator[Any]:
+    """Follows the links in the page's `title`, which the practice site takes from the URL."""
+    yield {"url": response.url}
+    for link in (response.css("title::text").get() or "").split():
+        yield response.follow(link)
+
+
+@spider()
+def count(response: Response) -> Any:
+    """The practice site's counts."""
+    return response.json()
+
+
+@spider()
 def misbehave(response: Response) -> Any:
     """Does what the query of its URL says, or else is good."""
     name = urlsplit(response.url).query.rstrip("0123456789")

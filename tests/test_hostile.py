@@ -21,9 +21,11 @@ are one function's business stand in that function's tests, by the same ids: `py
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -230,6 +232,101 @@ def test_s18_entities_are_not_expanded(declared: str) -> None:
 def test_l20_a_host_is_refused_by_its_length_first(host: str) -> None:
     (failure,) = one(f"http://{host}/").failures
     assert failure["kind"] == "url"
+
+
+# ---- Where links may lead ----
+
+
+@pytest.fixture
+def other_host() -> Iterator[PracticeSite]:
+    """A site on another address of this machine, which counts."""
+    with demo.start(port=0, host="127.0.0.2") as site:
+        yield site
+
+
+def hits(site: PracticeSite) -> int:
+    (item,) = crawler.run(f"{SPIDERS}:count", urls=[f"{site.url}/stats"], mode="sequential").items
+    return int(item["requests"])
+
+
+# Each with a path of its own: those that are the same address would be duplicates.
+INSIDE = [
+    "127.0.0.2",
+    "0x7f000002",
+    "2130706434",
+    "127.2",
+    "0177.0.0.2",
+    "localhost",
+    "[::1]",
+    "[::ffff:127.0.0.2]",
+]
+
+
+@pytest.mark.parametrize("way", ["link", "redirect"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+def test_t1_a_private_start_opens_its_own_host_only(
+    site: PracticeSite, other_host: PracticeSite, mode: str, way: str
+) -> None:
+    port = other_host.url.rpartition(":")[2]
+    inside = [f"http://{host}:{port}/empty?{host}" for host in INSIDE]
+    own = [f"{site.url}/empty"]
+    links = [*inside, *own]
+    if way == "redirect":
+        links = [f"{site.url}/redirect-to?url={quote(target, safe='')}" for target in links]
+    start = f"{site.url}/html/titled?text={quote(' '.join(links))}"
+    result = crawler.run(f"{SPIDERS}:follow", urls=[start], mode=mode, retries=0, allow_hosts=["*"])
+    assert [item["url"] for item in result.items] == [start, *own]
+    assert [(failure["url"], failure["kind"]) for failure in result.failures] == [
+        (target, "address") for target in inside
+    ]
+    assert hits(other_host) == 0
+
+
+def test_t1_the_user_decides(site: PracticeSite, other_host: PracticeSite) -> None:
+    start = f"{site.url}/html/titled?text={other_host.url}/empty"
+    for rule, pages in (("auto", 1), ("allow", 2), ("deny", 0)):
+        result = crawler.run(
+            f"{SPIDERS}:follow",
+            urls=[start],
+            mode="sequential",
+            allow_hosts=["*"],
+            private_addresses=rule,
+        )
+        assert len(result.items) == pages
+    assert hits(other_host) == 1
+
+
+def test_t2_a_public_start_that_moves_inside_is_not_followed_there(
+    site: PracticeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name has a public address first (which leads to the practice site here), then not."""
+    port = int(site.url.rpartition(":")[2])
+    lookups = []
+    connect = socket.socket.connect
+
+    def look_up(host: str, *_: Any) -> Any:
+        assert host == "moving.example"
+        lookups.append(host)
+        address = "1.1.1.1" if len(lookups) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def dial(self: socket.socket, address: Any) -> None:
+        assert lookups == ["moving.example"], "it was refused before"
+        connect(self, ("127.0.0.1", port))
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket.socket, "connect", dial)
+    start = f"http://moving.example:{port}"
+    result = crawler.run(
+        f"{SPIDERS}:follow",
+        urls=[f"{start}/html/titled?text=/close%20/empty", f"{start}/close"],
+        mode="sequential",
+        retries=0,
+    )
+    assert len(result.items) == 1
+    kinds = [(failure["url"], failure["kind"]) for failure in result.failures]
+    assert kinds == [(f"{start}/close", "connection"), (f"{start}/empty", "address")]
+    assert len(lookups) == 2
 
 
 # ---- What spiders do, in processes ----
