@@ -12,7 +12,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 _MAX_CODINGS = 5
 """As in urllib3. Nobody needs more than one; twenty are an attack."""
 _MAX_RATIO = 1_000
-"""Deflate packs nothing but endless repetition that well (it ends at 1,032), and pages below 100.
+"""Deflate packs nothing but endless repetition that well (it ends at 1,032), and pages some 10:1.
 So this stops a bomb after a few megabytes, and a bomb in a bomb after the first one."""
 _RATIO_COUNTS_FROM = 2**20
 _SLICE = 4 * 1024
