@@ -9,7 +9,14 @@ from crawler.errors import FetchError
 from crawler.result import Failure
 
 ACCEPT_ENCODING = "gzip, deflate"
-_MAX_CODINGS = 2
+_MAX_CODINGS = 5
+"""As in urllib3. Nobody needs more than one; twenty are an attack."""
+_MAX_RATIO = 1_000
+"""Deflate packs nothing but endless repetition that well (it ends at 1,032), and pages some 10:1.
+So this stops a bomb after a few megabytes, and a bomb in a bomb after the first one."""
+_RATIO_COUNTS_FROM = 2**20
+_SLICE = 4 * 1024
+"""What is unpacked at once: the ratio is known only as closely."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -26,24 +33,36 @@ class ContentDecoder:
             raise _failed("decode", f"{len(codings)} content codings on top of each other")
         self._stages = [_Inflate(name) for name in reversed(codings)]
         self._limit = limit
+        self._taken = [0] * len(self._stages)
+        """Bytes that went into each stage; into the first one, as they came over the wire."""
         self._received = 0
         self._content = bytearray()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes as they came over the wire."""
-        self._received += len(data)
-        if self._received > 2 * self._limit + 1024:  # of what unpacks to little or nothing
-            raise self._too_large()
-        self._through(data, 0)
+        for start in range(0, len(data), _SLICE):
+            part = data[start : start + _SLICE]
+            self._received += len(part)
+            self._through(part, 0)
 
     def _through(self, data: bytes, stage: int) -> None:
         if stage == len(self._stages):
-            if len(self._content) + len(data) > self._limit:
-                raise self._too_large()
-            self._content += data
+            self._keep(data)
             return
+        self._taken[stage] += len(data)
+        if self._taken[stage] > 2 * self._limit + 1024:  # of what unpacks to little or nothing
+            raise self._too_large()
         for piece in self._stages[stage].pieces(data):
             self._through(piece, stage + 1)
+
+    def _keep(self, data: bytes) -> None:
+        size = len(self._content) + len(data)
+        if size > self._limit:
+            raise self._too_large()
+        if size > max(_RATIO_COUNTS_FROM, self._received * _MAX_RATIO):
+            message = f"the page unpacks to more than {_MAX_RATIO:,} times what was sent"
+            raise _failed("too-large", message)
+        self._content += data
 
     def content(self) -> bytes:
         """All of it, once the last byte was fed."""

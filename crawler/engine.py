@@ -261,7 +261,12 @@ class Engine:
                 self._hold(entry, entry.result)
                 continue
             self.stats.requests += 1
-            future = self._executor.submit(work, self._reference, entry.target)
+            future = self._executor.submit(
+                work,
+                self._reference,
+                entry.target,
+                private=self._scheduler.may_be_private(entry),
+            )
             self._in_flight[future] = self._clock() + self._page_timeout
             future.add_done_callback(partial(self._complete, entry))
 
@@ -317,6 +322,8 @@ class Engine:
             return
         result = _result_of(future)
         self._count(result)
+        if result.status is not None and not result.is_private:
+            self._scheduler.answered_publicly(entry)
         failure = result.failure
         if result.redirect is not None and result.status is not None:
             failure = self._scheduler.redirect(entry, result.status, result.redirect)

@@ -17,7 +17,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -281,7 +281,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file. What came after the last checkpoint is forgotten."""
-        if self._connection.in_transaction:
+        with suppress(sqlite3.Error):  # closed before, or broken
             self._connection.execute("ROLLBACK")
         self._connection.close()
 

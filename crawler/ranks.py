@@ -256,6 +256,10 @@ class Ranks:
         self.known = last.rank + 1
         self._starts = self.known
 
+    def is_start_host(self, name: str) -> bool:
+        """Whether a start request, of those taken so far, goes to this host."""
+        return self._scope.is_start(name)
+
     # For those that look ahead.
 
     def may_get_rank(self, request: Request, mark: bytes, depth: int) -> bool:

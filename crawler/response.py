@@ -11,7 +11,7 @@ import json as jsonlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from crawler.request import Request
 
@@ -146,9 +146,11 @@ class Response:
         """
         href = href.strip()
         try:
-            return urljoin(self._base_url, href)
+            url = urljoin(self._base_url, href)
         except ValueError:
             return href
+        end_of_host = url.find("/", url.find("//") + 2)
+        return url[:end_of_host] + url[end_of_host:].replace(" ", "%20")
 
     def follow(self, target: str | Selector, **request: Any) -> Request:
         """A request for a link of this page: a URL, absolute or not, or an element or attribute.
@@ -163,14 +165,14 @@ class Response:
     ) -> Iterator[Request]:
         """A request for each link that a selector finds: elements with an `href`, or attributes.
 
-        Links that can't be fetched (`mailto:`, `javascript:`) are left out.
+        Links that can't be fetched (`mailto:`, `javascript:`, `http://[bad`) are left out.
         """
         if (css is None) == (xpath is None):
             raise TypeError("give follow_all() either css= or xpath=")
         links = self.css(css) if css is not None else self.xpath(xpath or "")
         for link in links:
             url = self.urljoin(_href(link))
-            if url.lower().startswith(("http://", "https://")):
+            if _can_be_fetched(url):
                 yield Request(url, **request)
 
     def __repr__(self) -> str:
@@ -186,6 +188,16 @@ def _href(target: str | Selector) -> str:
     if href is None:
         raise ValueError(f"<{target.root.tag}> has neither href nor src to follow")
     return href
+
+
+def _can_be_fetched(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  (raises on a port that is none)
+    except ValueError:
+        return False
+    is_named = bool(parts.hostname) and " " not in parts.netloc
+    return parts.scheme in ("http", "https") and is_named
 
 
 def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:

@@ -26,10 +26,12 @@ class Failure:
     """An error as data.
 
     `kind` is one of: `status` (any answer but 2xx), `timeout`, `connection`, `dns`, `tls`,
-    `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `spider` (the
-    spider raised), `page-timeout` (both took too long), `item` (the spider returned what JSON
-    can't hold), `pipeline` (a step raised), `worker` (the process that worked on it died) and
-    `robots-unreachable` (nobody knows what the site's robots.txt forbids).
+    `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `address` (a
+    private one, where this request may not go), `robots` (robots.txt forbids it),
+    `robots-unreachable` (nobody knows what the site's robots.txt forbids), `blocked` (its host
+    refused so often that it isn't asked any more), `spider` (the spider raised), `page-timeout`
+    (both took too long), `item` (the spider returned what JSON can't hold), `pipeline` (a step
+    raised) and `worker` (the process that worked on it died).
     """
 
     kind: str
@@ -52,6 +54,8 @@ class Result:
     """The Location of a 3xx answer as the server sent it, not yet judged."""
     failure: Failure | None = None
     status: int | None = None
+    is_private: bool = False
+    """Whether the answer came from a private address."""
     body_bytes: int = 0
     fetch_seconds: float = 0.0
     spider_seconds: float = 0.0

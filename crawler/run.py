@@ -396,6 +396,9 @@ def _engine(
         max_body=settings.max_body,
         user_agent=settings.user_agent,
         arguments=arguments,
+        max_page_items=settings.max_page_items,
+        max_page_links=settings.max_page_links,
+        private_addresses=settings.private_addresses,
     )
     collect = CompletionCollector if settings.order == "completion" else Collector
     executor = make_executor(
@@ -404,6 +407,7 @@ def _engine(
         slots=settings.slots,
         initializer=worker.prepare,
         initargs=(worker_settings, block),
+        memory=settings.worker_memory,
     )
     is_over = False
     try:

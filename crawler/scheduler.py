@@ -63,6 +63,8 @@ class Scheduler:
         self._ranked: dict[int, Entry] = {}
         self._attempts: dict[bytes, int] = {}
         """Made in an earlier session, by requests that aren't done."""
+        self._public: set[str] = set()
+        """Hosts of start requests that answered from a public address."""
 
     # What is known.
 
@@ -159,7 +161,19 @@ class Scheduler:
             if entry.result is not None:
                 yield entry
 
+    def may_be_private(self, entry: Entry) -> bool:
+        """Whether it may be fetched from a private address: the user named its host as a start.
+
+        Not if the host has answered from a public one: then its name has been moved inside.
+        """
+        return self._ranks.is_start_host(entry.host) and entry.host not in self._public
+
     # What comes back.
+
+    def answered_publicly(self, entry: Entry) -> None:
+        """Its answer came from a public address."""
+        if self._ranks.is_start_host(entry.host):
+            self._public.add(entry.host)
 
     def returned(self, entry: Entry) -> None:
         """An attempt is over, however it ended."""

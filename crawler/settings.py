@@ -44,7 +44,7 @@ class Settings:
     """Between two requests to the same host, from start to start; from the end of one to the start
     of the next when only one is in flight at a time."""
     timeout: float = 30.0
-    """For connecting, for each wait for data, and for the whole body."""
+    """For connecting, and for the whole exchange after that: request, headers and body."""
     page_timeout: float = 180.0
     """For a whole page, fetching and spider together; not in sequential mode."""
     retries: int = 2
@@ -75,6 +75,15 @@ class Settings:
     """With fewer items nothing is published and the exit code is 4."""
     max_body: int = 32 * 1024 * 1024
     """Bytes of one page after decompression."""
+    max_page_items: int = 100_000
+    """Items that one page may give."""
+    max_page_links: int = 100_000
+    """Requests that one page may give."""
+    private_addresses: str = "auto"
+    """`auto`: only start requests may go to private addresses (loopback, intranet, a cloud's
+    metadata), and what follows them on the same host; `allow`: all may; `deny`: none."""
+    worker_memory: int | None = None
+    """Bytes that each worker process may take beyond what it starts with; in mode `processes`."""
     window: int = 1_000
     """Results held at most until those before them are there."""
     window_bytes: int = 64 * 1024 * 1024
@@ -129,6 +138,27 @@ def _mode(value: object) -> str:
         return value
     choice = ", ".join(MODES)
     raise ValueError(f"unknown mode {value!r}; choose {choice}, or package.module:Executor")
+
+
+def _private_addresses(value: object) -> str:
+    if value in ("auto", "allow", "deny"):
+        return str(value)
+    raise ValueError(f"unknown rule {value!r}; choose auto, allow or deny")
+
+
+def _memory(value: object) -> int:
+    """A number of bytes, or of K, M or G of them."""
+    unit = _UNITS.get(value[-1:].upper(), 1) if isinstance(value, str) else 1
+    if unit > 1 and isinstance(value, str):
+        value = value[:-1]
+    size = int(_number(int if unit == 1 else float, 0, "bytes")(value) * unit)
+    if size < _LEAST_MEMORY:
+        raise ValueError(f"{size:,} bytes are too few; the least is {_LEAST_MEMORY:,}")
+    return size
+
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+_LEAST_MEMORY = 64 * 2**20
 
 
 def _order(value: object) -> str:
@@ -202,6 +232,10 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_failed": _number(int, 0, "pages"),
     "min_items": _number(int, 0, "items"),
     "max_body": _number(int, 1, "bytes"),
+    "max_page_items": _number(int, 1, "items"),
+    "max_page_links": _number(int, 1, "links"),
+    "private_addresses": _private_addresses,
+    "worker_memory": _memory,
     "window": _number(int, 1, "results"),
     "window_bytes": _number(int, 1, "bytes"),
     "user_agent": _header_text,
@@ -218,6 +252,7 @@ def resolve(layers: Iterable[Layer]) -> Settings:
     Values may be of the right type or text. Raises SettingError for a bad value or unknown name.
     """
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for origin, layer in layers:
         for name, value in layer.items():
             if name not in _PARSERS:
@@ -228,7 +263,12 @@ def resolve(layers: Iterable[Layer]) -> Settings:
                 values[name] = _PARSERS[name](value)
             except ValueError as error:
                 raise SettingError(name, str(error), origin) from None
-    return Settings(**values)
+            origins[name] = origin
+    settings = Settings(**values)
+    if settings.worker_memory is not None and settings.mode != "processes":
+        problem = f"only a process can be limited, and the mode is {settings.mode}"
+        raise SettingError("worker_memory", problem, origins["worker_memory"])
+    return settings
 
 
 def from_file(path: Path) -> Layer:

@@ -65,7 +65,7 @@ class Speculation:
         entry = self._entries.get(mark)
         if entry is None:
             return None
-        if not _is_same(entry.request, request):
+        if not _is_same(entry.request, request) or _depends_on_scope(entry.result):
             self.drop(mark)
             return None
         del self._entries[mark]
@@ -95,6 +95,11 @@ class Speculation:
         if entry.result is not None:
             self.results -= 1
             self.body_bytes -= entry.result.body_bytes
+
+
+def _depends_on_scope(result: Result | None) -> bool:
+    """Whether it may be another one since another start request became known."""
+    return result is not None and result.failure is not None and result.failure.kind == "address"
 
 
 def _is_same(one: Request, other: Request) -> bool:

@@ -59,6 +59,9 @@ class WorkerSettings:
     user_agent: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the spider."""
+    max_page_items: int = 100_000
+    max_page_links: int = 100_000
+    private_addresses: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +96,16 @@ class _Seat:
             self.functions[reference] = _Loaded(function, takes_page, arguments)
         return self.functions[reference]
 
-    def fetch(self, request: Request) -> Exchange:
+    def fetch(self, request: Request, *, private: bool) -> Exchange:
         if self.fetcher is None:
             self.fetcher = make_fetcher(
                 timeout=self.settings.timeout,
                 max_body=self.settings.max_body,
                 user_agent=self.settings.user_agent,
             )
-        return self.fetcher.fetch(request)
+        rule = self.settings.private_addresses
+        private = rule == "allow" or (rule == "auto" and private)
+        return self.fetcher.fetch(request, private=private)
 
 
 _seat: ContextVar[_Seat] = ContextVar("seat")
@@ -112,12 +117,16 @@ def prepare(index: int, settings: WorkerSettings, monitors: Monitors) -> None:
     _seat.set(_Seat(index, settings, monitors.seat(index)))
 
 
-def run(reference: str, request: Request) -> Result:
-    """Fetch the request and give it to the spider. Never raises."""
+def run(reference: str, request: Request, *, private: bool = True) -> Result:
+    """Fetch the request and give it to the spider. Never raises.
+
+    `private`: with `private_addresses` "auto", whether it may be fetched from a private address.
+    """
     seat = _seat.get()
     result = Result(failure=Failure("worker", "interrupted"))
     try:
-        result = replace(_work(seat, reference, request), worker=seat.number)
+        result = _work(seat, reference, request, private=private)
+        result = replace(result, worker=seat.number)
     finally:
         seat.monitor.done(
             items=len(result.items),
@@ -127,7 +136,7 @@ def run(reference: str, request: Request) -> Result:
     return result
 
 
-def _work(seat: _Seat, reference: str, request: Request) -> Result:
+def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Result:
     started = time.perf_counter()
     exchange = None
     try:
@@ -135,7 +144,7 @@ def _work(seat: _Seat, reference: str, request: Request) -> Result:
         argument: str | Response = request.url
         seat.monitor.fetching(request.url)
         if loaded.takes_page:
-            exchange = _fetch(seat, request)
+            exchange = _fetch(seat, request, private=private)
             location = _redirect_target(exchange)
             if location is not None:
                 return _result(exchange, started, redirect=location)
@@ -151,14 +160,21 @@ def _work(seat: _Seat, reference: str, request: Request) -> Result:
         return _result(exchange, started, failure=error.failure)
     except CrawlError as error:
         return _result(exchange, started, failure=Failure("spider", str(error)))
+    except MemoryError as error:
+        return _result(exchange, started, failure=_out_of_memory(error))
     fetched = time.perf_counter()
     seat.monitor.parsing()
     given = _Given([], [])
     failure = None
     try:
-        given = _given(loaded.function(argument, **loaded.arguments), reference)
+        returned = loaded.function(argument, **loaded.arguments)
+        given = _given(returned, reference, seat.settings)
     except ItemError as error:
         failure = Failure("item", str(error))
+    except _TooManyError as error:
+        failure = Failure("too-large", str(error))
+    except MemoryError as error:
+        failure = _out_of_memory(error)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  (the one catch-all; also sys.exit() and asyncio's)
@@ -166,11 +182,11 @@ def _work(seat: _Seat, reference: str, request: Request) -> Result:
     return _result(exchange, started, fetched=fetched, given=given, failure=failure)
 
 
-def _fetch(seat: _Seat, request: Request) -> Exchange:
+def _fetch(seat: _Seat, request: Request, *, private: bool) -> Exchange:
     problem = problem_with(request.url)
     if problem:
         raise FetchError(Failure("url", problem))
-    return seat.fetch(request)
+    return seat.fetch(request, private=private)
 
 
 def _redirect_target(exchange: Exchange) -> str | None:
@@ -215,6 +231,7 @@ def _result(
         redirect=redirect,
         failure=failure,
         status=exchange.status if exchange is not None else None,
+        is_private=exchange is not None and exchange.is_private,
         body_bytes=len(exchange.body) if exchange is not None else 0,
         fetch_seconds=fetched - started,
         spider_seconds=now - fetched,
@@ -229,7 +246,11 @@ class _Given:
     follow: list[Request]
 
 
-def _given(returned: object, reference: str) -> _Given:
+class _TooManyError(Exception):
+    """A page gave more items or links than a page may."""
+
+
+def _given(returned: object, reference: str, settings: WorkerSettings) -> _Given:
     if returned is None:
         return _Given([], [])
     if isinstance(returned, dict):
@@ -248,13 +269,31 @@ def _given(returned: object, reference: str) -> _Given:
     for index, thing in enumerate(returned):
         if isinstance(thing, Request):
             given.follow.append(plain_request(thing, reference))
+            _refuse_more_than("links", settings.max_page_links, given.follow)
         elif isinstance(thing, dict):
             given.items.append(plain(thing, f"item[{index}]"))
+            _refuse_more_than("items", settings.max_page_items, given.items)
         else:
             raise ItemError(
                 f"item[{index}] is a {type(thing).__name__}; yield dicts, and Requests to follow"
             )
     return given
+
+
+def _refuse_more_than(what: str, limit: int, found: list[Any]) -> None:
+    """As they come, so that a generator without end is stopped too."""
+    if len(found) > limit:
+        raise _TooManyError(f"the page gave more than {limit:,} {what} (max_page_{what})")
+
+
+def _out_of_memory(error: MemoryError) -> Failure:
+    """Another page of this process may have taken the memory: worth another attempt."""
+    traceback.clear_frames(error.__traceback__)  # what fills it hangs there; telling takes some
+    try:
+        trace = _users_traceback(error)
+    except MemoryError:
+        trace = None
+    return Failure("spider", _headline(error), retryable=True, traceback=trace)
 
 
 def _headline(error: BaseException) -> str:

@@ -100,3 +100,12 @@ def length(text: str) -> int:
 
 def raise_error_in_seat(seat: int, *_: Any) -> None:
     raise ValueError("no seat")
+
+
+def take(size: int) -> int:
+    return len(bytearray(size))
+
+
+def give(size: int) -> bytes:
+    """Half of it is to travel back: pickled it takes as much again."""
+    return bytes(size)

@@ -372,7 +372,7 @@ def test_one_signal_finishes_what_is_in_flight(
     assert published("output/slow.json") == [1], "the old file is still there"
     (run,) = Path("output/runs/slow").glob("*/run.json")
     assert published(run)["state"] == "stopped"
-    items = [json.loads(line) for line in run.with_name("items.jsonl").open()]
+    items = [json.loads(line) for line in run.with_name("items.jsonl").read_text().splitlines()]
     assert [item["url"] for item in items] == [
         f"http://x.test/{n}" for n in range(1, len(items) + 1)
     ]

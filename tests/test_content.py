@@ -113,7 +113,7 @@ def test_what_follows_the_end_is_padding(padding: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "deflate without a frame", "gzip in gzip"])
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-def test_a_body_that_is_cut_off_is_no_body(kind: str, share: float) -> None:
+def test_h6_a_body_that_is_cut_off_is_no_body(kind: str, share: float) -> None:
     coding, pack = CODINGS[kind]
     packed = pack(TEXT)
     cut = packed[: max(1, int(len(packed) * share))]
@@ -136,21 +136,26 @@ def test_a_second_member_that_is_cut_off_is_missed() -> None:
         ("gzip, gzip", gzip.compress(TEXT)),
     ],
 )
-def test_what_does_not_unpack_is_a_failure(coding: str, body: bytes) -> None:
+def test_h7_what_does_not_unpack_is_a_failure(coding: str, body: bytes) -> None:
     kind, retryable, message = failure(coding, body)
     assert (kind, retryable) == ("decode", False)
     assert message.startswith(f"the body is no valid {coding.partition(',')[0]}: ")
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "x" * 1000])
-def test_only_what_was_asked_for_is_unpacked(coding: str) -> None:
+def test_s10_only_what_was_asked_for_is_unpacked(coding: str) -> None:
     kind, retryable, message = failure(coding, b"")
     assert (kind, retryable) == ("decode", False)
     assert "was not asked for" in message
     assert len(message) < 100
 
 
-def test_codings_are_not_piled_up() -> None:
+def test_l9_codings_are_not_piled_up() -> None:
+    packed = TEXT
+    for _ in range(5):
+        packed = gzip.compress(packed)
+    assert decode(", ".join(["gzip"] * 5), packed) == TEXT
+    assert failure(", ".join(["gzip"] * 6))[2] == "6 content codings on top of each other"
     assert failure(", ".join(["gzip"] * 20))[2] == "20 content codings on top of each other"
 
 
@@ -160,7 +165,7 @@ def test_codings_are_not_piled_up() -> None:
 @pytest.mark.parametrize("kind", CODINGS)
 def test_the_limit_is_exact(kind: str) -> None:
     coding, pack = CODINGS[kind]
-    body = TEXT * 1000
+    body = b" ".join(str(number).encode() for number in range(100_000))
     assert decode(coding, pack(body), limit=len(body)) == body
     assert failure(coding, pack(body), limit=len(body) - 1) == (
         "too-large",
@@ -190,7 +195,7 @@ def peak_of(action: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip"])
-def test_a_bomb_is_stopped_at_the_limit_not_after(coding: str) -> None:
+def test_h8_s9_a_bomb_is_stopped_at_the_limit_not_after(coding: str) -> None:
     packer = zlib.compressobj(9, wbits=15 if coding == "deflate" else 31)
     bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(64)) + packer.flush()
     if coding == "gzip, gzip":
@@ -199,6 +204,32 @@ def test_a_bomb_is_stopped_at_the_limit_not_after(coding: str) -> None:
 
     peak = peak_of(lambda: failure(coding, bomb, limit=2**20))
     assert peak < 6 * 2**20
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip"])
+def test_h8_a_bomb_goes_off_no_further_than_its_first_megabytes(coding: str) -> None:
+    pack = zlib.compress if coding == "deflate" else gzip.compress
+    bomb = pack(bytes(64 * 2**20))
+    if coding == "gzip, gzip":
+        bomb = gzip.compress(bomb)
+    found = []
+
+    def set_off() -> None:
+        found.append(failure(coding, bomb))
+
+    assert peak_of(set_off) < 12 * 2**20
+    message = "the page unpacks to more than 1,000 times what was sent"
+    assert found == [("too-large", False, message)]
+
+
+def test_a_small_page_may_be_packed_as_well_as_it_can() -> None:
+    body = bytes(2**20)
+    assert decode("gzip, gzip", gzip.compress(gzip.compress(body))) == body
+
+
+def test_what_a_layer_unpacks_to_is_limited_though_it_comes_to_nothing() -> None:
+    inner = gzip.compress(b"page") + bytes(64 * 2**20)  # padding, for the inner layer
+    assert failure("gzip, gzip", gzip.compress(inner), limit=2**20)[0] == "too-large"
 
 
 @pytest.mark.parametrize("after", ["padding", "empty members", "empty blocks"])

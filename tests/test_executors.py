@@ -305,3 +305,45 @@ def test_an_initializer_that_fails_is_heard_of() -> None:
         future = pool.submit(tasks.square, 2)
         with pytest.raises(ValueError, match="no seat"):
             future.result(20)
+
+
+def test_f15_memory_is_limited_beyond_what_a_process_starts_with() -> None:
+    megabyte = 2**20
+    with make_executor(
+        "processes",
+        workers=1,
+        slots=8,
+        initializer=tasks.prepare,
+        initargs=(),
+        memory=200 * megabyte,
+    ) as pool:
+        assert pool.submit(tasks.take, 100 * megabyte).result(20) == 100 * megabyte
+        with pytest.raises(WorkerDiedError, match="no memory left"):
+            pool.submit(tasks.take, 300 * megabyte).result(20)
+        with pytest.raises(WorkerDiedError, match="no memory left"):
+            pool.submit(tasks.give, 150 * megabyte).result(20)
+        assert pool.submit(tasks.take, 100 * megabyte).result(20) == 100 * megabyte
+        assert isinstance(pool, ProcessExecutor)
+        assert pool.deaths == 0
+
+
+def test_only_processes_have_a_memory_of_their_own() -> None:
+    with pytest.raises(UsageError, match="mode threads can't be set up"):
+        make_executor(
+            "threads", workers=1, slots=1, initializer=tasks.prepare, initargs=(), memory=1
+        )
+
+
+def test_a_task_that_is_late_in_company_is_tried_alone_first(tmp_path: Path) -> None:
+    """The late one holds the interpreter; the others are as late, through no fault of theirs."""
+    with processes(workers=1, slots=4) as pool:
+        others = [pool.submit(tasks.wait_for, tmp_path / "go") for _ in range(3)]
+        until(lambda: all(other.running() for other in others))
+        stuck = pool.submit(tasks.hold_the_interpreter)
+        until(stuck.running)
+        until(lambda: pool.abandon(others[0], 0.2) == 0.2)
+        (tmp_path / "go").touch()
+        until(lambda: pool.deaths >= 1)
+        until(lambda: stuck.done() or pool.abandon(stuck, 0.5) is None)
+        assert isinstance(stuck.exception(0), PageTimeoutError)
+        assert [other.result(20) for other in others] == ["released"] * 3

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "crawler"
 DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
 RULES = {
     "verdict",
+    "address",
     "arguments",
     "content",
     "cookies",
@@ -58,7 +59,7 @@ BETWEEN_STAGES = {("worker", "loader"), ("worker", "fetchers"), ("output", "expo
 # A third-party package has one home.
 HOMES = {
     "requests": "fetchers/requests.py",
-    "urllib3": "fetchers/requests.py",
+    "urllib3": "fetchers/",
     "click": "cli/",
     "rich": "cli/",
     "bs4": "response.py",

@@ -97,7 +97,7 @@ NOT_CHARSETS = ["zlib_codec", "hex", "base64", "rot13", "idna", "punycode", "und
 
 @pytest.mark.parametrize("charset", NOT_CHARSETS)
 @pytest.mark.parametrize("place", ["text/html; charset={}", '<meta charset="{}">'])
-def test_codecs_of_python_that_make_no_text_do_no_harm(charset: str, place: str) -> None:
+def test_h24_codecs_of_python_that_make_no_text_do_no_harm(charset: str, place: str) -> None:
     declared = place.format(charset)
     if declared.startswith("<"):
         response = Response(URL, f"{declared}<p>{HAN}".encode())
@@ -154,7 +154,7 @@ def test_what_follows_the_end_of_the_html_belongs_to_the_page() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"\0", b"<!-- -->", codecs.BOM_UTF8])
-def test_an_empty_body_is_a_page_with_nothing_in_it(body: bytes) -> None:
+def test_h29_an_empty_body_is_a_page_with_nothing_in_it(body: bytes) -> None:
     response = Response(URL, body)
     assert response.css("p, a") == []
     assert response.xpath("//a/@href").get() is None
@@ -162,7 +162,7 @@ def test_an_empty_body_is_a_page_with_nothing_in_it(body: bytes) -> None:
     assert response.urljoin("2.html") == "https://example.org/list/2.html"
 
 
-def test_a_page_nested_100000_deep_is_read_to_its_end() -> None:
+def test_h26_a_page_nested_100000_deep_is_read_to_its_end() -> None:
     page = "<p lang=en>1<div>" + "<div>2" * 100_000 + '<a href="deep">3</a>' + "</div>" * 100_001
     response = Response(URL, f"{'</b>' * 200}{page}<h1>4</h1></body></html><i>5</i>")
     assert response.css("a::attr(href)").getall() == ["deep"]
@@ -189,7 +189,9 @@ def test_json() -> None:
         ("?page=2", "https://example.org/list/1.html?page=2"),
         ("", URL),
         (" \n /2\t", "https://example.org/2"),
+        ("my file?a b#c d", "https://example.org/list/my%20file?a%20b#c%20d"),
         ("mailto:a@example.org", "mailto:a@example.org"),
+        ("http://a b/", "http://a b/"),
         ("http://[bad", "http://[bad"),
     ],
 )
@@ -207,8 +209,18 @@ def test_urljoin(href: str, url: str) -> None:
         ("http://[bad", "https://example.org/list/2"),
     ],
 )
-def test_the_base_element_counts_unless_it_is_bad(base: str, url: str) -> None:
+def test_h25_the_base_element_counts_unless_it_is_bad(base: str, url: str) -> None:
     assert Response(URL, f'<base target="_top"><base href="{base}">').urljoin("2") == url
+
+
+BAD_LINKS = ["http://[bad", "//[bad/", "http://x:99999999/", "http://a b/", "http://", "mailto:a@b"]
+
+
+def test_h25_follow_all_leaves_out_what_is_no_url() -> None:
+    hrefs = [*BAD_LINKS, "HTTP://good.example/", *BAD_LINKS, "2"]
+    page = '<base href="http://[bad">' + "".join(f'<a href="{href}">x</a>' for href in hrefs)
+    followed = [request.url for request in Response(URL, page).follow_all(css="a")]
+    assert followed == ["HTTP://good.example/", "https://example.org/list/2"]
 
 
 # ---- What it carries ----

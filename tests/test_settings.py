@@ -42,12 +42,36 @@ def one(name: str, value: object) -> Any:
         ("pages", "2-3", Pages((range(2, 4),))),
         ("pages", parse_pages("7"), parse_pages("7")),
         ("user_agent", " mine/1.0 (+https://x) ", "mine/1.0 (+https://x)"),
+        ("private_addresses", "deny", "deny"),
+        ("max_page_items", "5", 5),
     ],
 )
 def test_values_may_be_text_or_of_the_right_type(name: str, value: object, expected: Any) -> None:
     found = one(name, value)
     assert found == expected
     assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (10**9, 10**9),
+        ("100000000", 10**8),
+        ("500M", 500 * 2**20),
+        ("1.5g", 3 * 2**29),
+        ("65536K", 2**26),
+    ],
+)
+def test_memory_is_bytes_or_thousands_of_them(value: object, size: int) -> None:
+    layer = {"mode": "processes", "worker_memory": value}
+    assert resolve([("a test", layer)]).worker_memory == size
+
+
+def test_worker_memory_wants_processes_wherever_the_two_come_from() -> None:
+    memory = ("crawl.toml", {"worker_memory": "1G"})
+    with pytest.raises(SettingError, match=r"the mode is sequential \(from crawl.toml\)"):
+        resolve([memory, ("--mode", {"mode": "sequential"})])
+    assert resolve([memory, ("--mode", {"mode": "processes"})]).worker_memory == 2**30
 
 
 def test_a_retry_policy_is_taken_as_it_is() -> None:
@@ -83,6 +107,14 @@ def test_a_retry_policy_is_taken_as_it_is() -> None:
         ("user_agent", "a\r\nX-Other: b", "is no line of text"),
         ("user_agent", "爬虫/1.0", "has characters that a header can't hold; use ASCII"),
         ("user_agent", None, "None is no line of text"),
+        ("private_addresses", "never", "unknown rule 'never'; choose auto, allow or deny"),
+        ("max_page_links", 0, "0 links is too few; the least is 1"),
+        ("worker_memory", "2T", "'2T' is no whole number of bytes"),
+        ("worker_memory", "M", "'' is no number of bytes"),
+        ("worker_memory", "infG", "'inf' is no number of bytes"),
+        ("worker_memory", 1000, "1,000 bytes are too few; the least is 67,108,864"),
+        ("worker_memory", "1M", "1,048,576 bytes are too few"),
+        ("worker_memory", "2G", "only a process can be limited, and the mode is threads"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_setting_and_origin(

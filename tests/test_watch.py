@@ -12,7 +12,7 @@ import pytest
 
 from crawler.cli.onlooker import watch
 from crawler.errors import UsageError
-from crawler.progress import Block, RunState, block_name
+from crawler.progress import Block, RunState, block_name, remove_stale
 from deadline import wait_until
 from terminal import Terminal
 
@@ -111,7 +111,6 @@ def test_a_run_whose_process_dies_is_told_from_one_that_ends(
         [sys.executable, "-c", textwrap.dedent(code), name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # where its resource tracker would say what it had to clean up
     ) as owner:
         assert owner.stdout
         owner.stdout.readline()
@@ -121,6 +120,7 @@ def test_a_run_whose_process_dies_is_told_from_one_that_ends(
         stream = terminal.stream if on_terminal else plain
         assert watch(name, stream=stream, interval=0.01) == 1
         killer.join()
+    remove_stale()
     terminal.close()
     seen = "\n".join(terminal.screen()) if on_terminal else plain.getvalue()
     assert seen.endswith(f"process {owner.pid}, which ran the crawl, died\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,43 @@ def test_what_is_no_item_is_a_failure_that_says_what_to_do(
     assert failure.message.startswith(message)
 
 
+def endless_items(response: Response) -> Iterator[Any]:
+    while True:
+        yield {"again": True}
+
+
+def endless_links(response: Response) -> Iterator[Any]:
+    while True:
+        yield response.follow("/empty")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (endless_items, "the page gave more than 3 items (max_page_items)"),
+        (endless_links, "the page gave more than 4 links (max_page_links)"),
+        (lambda response: [{}] * 4, "the page gave more than 3 items (max_page_items)"),
+    ],
+    ids=["items", "links", "list"],
+)
+def test_a_page_that_gives_too_much_fails(
+    page: str, function: Callable[..., Any], message: str
+) -> None:
+    settings = replace(SETTINGS, max_page_items=3, max_page_links=4)
+    failure = failure_of(work(function, page, settings=settings))
+    assert (failure.kind, failure.message, failure.retryable) == ("too-large", message, False)
+
+
+def test_a_page_may_give_all_it_may(page: str) -> None:
+    def give(response: Response) -> Iterator[Any]:
+        yield from [{}, {}, {}]
+        yield from map(response.follow, "1234")
+
+    settings = replace(SETTINGS, max_page_items=3, max_page_links=4)
+    result = work(give, page, settings=settings)
+    assert (len(result.items), len(result.follow), result.failure) == (3, 4, None)
+
+
 # ---- What a spider raises ----
 
 
@@ -292,6 +329,38 @@ def test_ctrl_c_in_a_spider_is_for_the_engine(page: str) -> None:
     assert diary.entries[-1] == ("done", 0, False, True)
 
 
+def out_of_memory(response: Response) -> None:
+    taken = [bytes(1000)]
+    raise MemoryError(len(taken))
+
+
+def test_f15_a_lack_of_memory_is_worth_another_attempt(page: str) -> None:
+    failure = failure_of(work(out_of_memory, page))
+    assert (failure.kind, failure.message, failure.retryable) == ("spider", "MemoryError: 1", True)
+    assert "in out_of_memory" in (failure.traceback or "")
+
+
+def test_f15_there_may_be_too_little_memory_to_tell_of_it(
+    page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("crawler.worker._users_traceback", fail)
+    failure = failure_of(work(out_of_memory, page))
+    assert (failure.kind, failure.traceback) == ("spider", None)
+
+
+def test_f15_a_spider_may_need_too_much_memory_to_be_loaded(
+    page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("crawler.worker.load_function", fail)
+    assert failure_of(work(never_marked, page)).message == "MemoryError"
+
+
 def test_the_spider_is_not_run_again_by_its_own_fetch_errors(page: str) -> None:
     def fetches_by_itself(response: Response) -> None:
         raise FetchError(Failure("timeout", "mine", retryable=True))
@@ -322,7 +391,7 @@ def test_the_spider_is_not_run_again_by_its_own_fetch_errors(page: str) -> None:
         ("/basic-auth", 401, False, None),
     ],
 )
-def test_a_status_that_is_no_page_is_a_failure(
+def test_h28_a_status_that_is_no_page_is_a_failure(
     site: PracticeSite, path: str, status: int, retryable: bool, retry_after: float | None
 ) -> None:
     result = work(never_marked, site.url + path)
@@ -339,7 +408,7 @@ def test_a_date_to_come_back_at_is_seconds_from_now(site: PracticeSite) -> None:
 
 
 @pytest.mark.parametrize("path", ["/empty", "/no-content"])
-def test_an_empty_page_is_a_page(site: PracticeSite, path: str) -> None:
+def test_h29_an_empty_page_is_a_page(site: PracticeSite, path: str) -> None:
     result = work(lambda response: {"size": len(response.body)}, site.url + path)
     assert (result.items, result.failure) == ([{"size": 0}], None)
 
@@ -381,6 +450,28 @@ def test_a_fetch_that_fails_is_a_failure(site: PracticeSite, path: str, kind: st
 )
 def test_a_url_that_can_not_be_fetched_is_a_failure(url: str) -> None:
     assert failure_of(work(never_marked, url)).kind == "url"
+
+
+@pytest.mark.parametrize(
+    ("rule", "private", "is_fetched"),
+    [
+        ("auto", True, True),
+        ("auto", False, False),
+        ("allow", False, True),
+        ("deny", True, False),
+    ],
+)
+def test_t1_who_may_go_to_a_private_address(
+    page: str, rule: str, private: bool, is_fetched: bool
+) -> None:
+    worker.prepare(0, replace(SETTINGS, private_addresses=rule), Diary())
+    reference = load_spider(lambda response: {"ok": True}).reference
+    result = worker.run(reference, Request(page), private=private)
+    assert result.is_private is is_fetched
+    if is_fetched:
+        assert result.items == [{"ok": True}]
+    else:
+        assert failure_of(result).kind == "address"
 
 
 # ---- Spiders by their references ----

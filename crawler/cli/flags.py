@@ -18,7 +18,7 @@ _SETTINGS = (
     click.option("--concurrency", metavar="N", help="Requests in flight, over all workers (8)."),
     click.option("--order", metavar="ORDER", help="input (default), or completion: as they come."),
     click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0)."),
-    click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30)."),
+    click.option("--timeout", metavar="SECONDS", help="For connecting, and for an answer (30)."),
     click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180)."),
     click.option("--retries", metavar="N", help="Further attempts after passing failures (2)."),
     click.option("--max-pages", metavar="N", help="End after so many pages."),
@@ -41,6 +41,16 @@ _SETTINGS = (
         "--min-items", metavar="N", help="Publish nothing and exit with 4 below this (0)."
     ),
     click.option("--max-body", metavar="BYTES", help="Largest page, decompressed (33554432)."),
+    click.option(
+        "--private-addresses",
+        metavar="RULE",
+        help="auto (default): links don't lead into private networks; or allow, or deny.",
+    ),
+    click.option(
+        "--worker-memory",
+        metavar="BYTES",
+        help="For each worker process, beyond its own; 500M, 2G.",
+    ),
     click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
 )
 _DISPLAY = (

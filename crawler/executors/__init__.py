@@ -24,20 +24,25 @@ def make_executor(
     slots: int,
     initializer: Callable[..., None],
     initargs: tuple[Any, ...],
+    memory: int | None = None,
 ) -> Executor:
     """The executor of a mode, or any other named as `package.module:Executor`.
 
     It is called with `workers` (threads or processes, None for its own choice), `slots` (tasks at
     work at most) and an initializer that every thread that works calls first, with its seat number
-    (0 to slots - 1) and `initargs`.
+    (0 to slots - 1) and `initargs`. `memory` is handed on only if it is given: bytes that each
+    worker process may take beyond what it starts with.
     """
     module_name, _, class_name = _MODES.get(mode, mode).partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"mode {mode}: {error}") from None
+    limits = {} if memory is None else {"memory": memory}
     try:
-        executor = factory(workers=workers, slots=slots, initializer=initializer, initargs=initargs)
+        executor = factory(
+            workers=workers, slots=slots, initializer=initializer, initargs=initargs, **limits
+        )
     except TypeError as error:
         raise UsageError(f"mode {mode} can't be set up: {error}") from None
     if not isinstance(executor, Executor):

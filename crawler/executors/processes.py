@@ -33,9 +33,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from crawler.errors import PageTimeoutError, WorkerDiedError
+from crawler.errors import PageTimeoutError, UsageError, WorkerDiedError
 from crawler.executors import layout
 from crawler.process import WORKER_NAME
 
@@ -45,6 +46,8 @@ T = TypeVar("T")
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _PRELOAD = ["crawler.worker", "crawler.executors.processes", "crawler.fetchers.requests"]
 _MAX_DEATHS_AT_START = 3
+_STATM = Path("/proc/self/statm")
+_NO_MEMORY = "the worker process had no memory left for what this page gave"
 _SECONDS_TO_END = 5.0
 
 log = logging.getLogger("crawler.executors")
@@ -91,7 +94,11 @@ class ProcessExecutor(Executor):
         slots: int,
         initializer: Callable[..., None],
         initargs: tuple[Any, ...],
+        memory: int | None = None,
     ) -> None:
+        if memory is not None and not _STATM.exists():
+            raise UsageError("worker_memory: only Linux limits the memory of a process")
+        self._memory = memory
         self._workers, self._seats = layout("processes", workers, slots)
         self._setup = (initializer, initargs)
         self._commands: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -132,8 +139,9 @@ class ProcessExecutor(Executor):
     def abandon(self, future: Future[Any], limit: float) -> float:
         """Give up on a task that has run for `limit` seconds; else, how many it has left.
 
-        Its process is killed and replaced; its Future gets a PageTimeoutError. What else the
-        process held is tried again.
+        Its process is killed and replaced. If it was alone there, its Future gets a
+        PageTimeoutError. Else it is tried again, alone, with all that the process held: one that
+        never lets go of the interpreter makes the others late too.
         """
         task = self._tasks.get(future)
         if task is None:
@@ -141,10 +149,11 @@ class ProcessExecutor(Executor):
         left = limit if task.started is None else task.started + limit - time.monotonic()
         if left > 0:
             return left
-        task.given_up = f"not finished after {limit:g} s; its process was killed"
         # From here, not by the supervisor: it may be stuck itself, sending to a child that is.
         for child in list(self._children.values()):
             if task.number in child.tasks:
+                if len(child.tasks) == 1:
+                    task.given_up = f"not finished after {limit:g} s; its process was killed"
                 child.process.kill()
         return limit  # should it take that long to find out
 
@@ -254,7 +263,7 @@ class ProcessExecutor(Executor):
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_child_main,
-            args=(theirs, place * self._seats, self._seats, *self._setup),
+            args=(theirs, place * self._seats, self._seats, *self._setup, self._memory),
             name=f"{WORKER_NAME}{place + 1}",
             daemon=True,
         )
@@ -399,6 +408,20 @@ def _cause_of_death(exitcode: int | None) -> str:
 # What follows runs in the child.
 
 
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has; what asks for too many is refused.
+
+    The kernel counts address space, the only thing it can refuse: memory that is there but not
+    used yet, and files that are mapped, count too.
+    """
+    import resource
+
+    limit = int(_STATM.read_text().split()[0]) * resource.getpagesize() + more
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 class _PrintInParent(io.RawIOBase):
     """Stands for stdout: what spiders print is printed where the crawl was started."""
 
@@ -434,6 +457,7 @@ def _child_main(
     seats: int,
     initializer: Callable[..., None],
     initargs: tuple[Any, ...],
+    memory: int | None,
 ) -> None:
     # Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -457,26 +481,37 @@ def _child_main(
     def work(seat: int) -> None:
         try:
             initializer(seat, *initargs)
+            all_are_seated.wait()
         except BaseException:  # noqa: BLE001  (the parent sees this process die, and why)
             sys.excepthook(*sys.exc_info())
             os._exit(1)
-        if seat == first_seat:
-            send("ready")
         while True:
             number, (fn, args, kwargs) = tasks.get()
             try:
                 value = fn(*args, **kwargs)
+            except MemoryError:
+                answer: tuple[object, ...] = ("error", number, WorkerDiedError(_NO_MEMORY))
             except BaseException as error:  # noqa: BLE001  (a task's error must not end its seat)
-                answer: tuple[object, ...] = ("error", number, error)
+                answer = ("error", number, error)
             else:
                 answer = ("value", number, value)
             try:
                 send(*answer)
             except OSError:
                 os._exit(1)  # the parent is gone
+            except MemoryError:
+                del value, answer
+                send("error", number, WorkerDiedError(_NO_MEMORY))
             except Exception as error:  # noqa: BLE001  (an answer that can't travel is an error)
                 send("error", number, RuntimeError(f"the answer can't travel: {error!r}"))
 
+    def begin() -> None:
+        # The threads' stacks and malloc's arenas are there by now: some 70 MB of addresses each.
+        if memory is not None:
+            _limit_memory(memory)
+        send("ready")
+
+    all_are_seated = threading.Barrier(seats, begin)
     for seat in range(first_seat, first_seat + seats):
         threading.Thread(target=work, args=(seat,), name=f"seat-{seat}", daemon=True).start()
     while True:

@@ -10,18 +10,23 @@ from crawler.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What one exchange gave. `body` is decompressed."""
+    """What one exchange gave. `body` is decompressed; that of a redirect (3xx) is left out."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes = b""
+    is_private: bool = False
+    """Whether it came from a private address."""
 
 
 class Fetcher(Protocol):
     """Does one exchange. Not shared between threads."""
 
-    def fetch(self, request: Request) -> Exchange:
-        """Raises FetchError with the classified Failure when the exchange itself failed."""
+    def fetch(self, request: Request, *, private: bool = True) -> Exchange:
+        """Raises FetchError with the classified Failure when the exchange itself failed.
+
+        Unless `private`, it goes to no private address (see `crawler.address`).
+        """
         ...
 
     def close(self) -> None:

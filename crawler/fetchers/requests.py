@@ -5,24 +5,25 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import time
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 
 import requests
 import requests.adapters
 import urllib3.exceptions as urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from crawler.content import ACCEPT_ENCODING, ContentDecoder
 from crawler.errors import FetchError
 from crawler.fetchers import Exchange
+from crawler.fetchers.connection import MAX_HEADER_BYTES, Pool, Terms, TLSPool
 from crawler.request import Request
 from crawler.result import Failure
 
 _CHUNK = 64 * 1024
 _HOSTS_KEPT = 32
-_MAX_INTERIM_ANSWERS = 2_000
+_WIRE_FACTOR = 4
+"""Bytes on the wire for one of body, at most: chunks have a frame."""
 
 
 class RequestsFetcher:
@@ -33,8 +34,8 @@ class RequestsFetcher:
     """
 
     def __init__(self, *, timeout: float, max_body: int, user_agent: str) -> None:
-        self._timeout = timeout
         self._max_body = max_body
+        self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES + _WIRE_FACTOR * max_body)
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -44,12 +45,16 @@ class RequestsFetcher:
         adapter = requests.adapters.HTTPAdapter(
             pool_connections=_HOSTS_KEPT, pool_maxsize=1, max_retries=0
         )
-        adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        adapter.poolmanager.pool_classes_by_scheme = {
+            "http": partial(Pool, terms=self._terms),
+            "https": partial(TLSPool, terms=self._terms),
+        }
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
-    def fetch(self, request: Request) -> Exchange:
+    def fetch(self, request: Request, *, private: bool = True) -> Exchange:
         """See `Fetcher.fetch`."""
+        self._terms.private = private
         try:
             prepared = requests.Request(
                 request.method,
@@ -58,10 +63,11 @@ class RequestsFetcher:
                 data=request.body,
             ).prepare()
             response = self._session.get_adapter(request.url).send(
-                prepared, stream=True, timeout=(self._timeout, self._timeout)
+                prepared, stream=True, timeout=self._terms.timeout
             )
             try:
-                body = self._read(response)
+                is_redirect = 300 <= response.status_code < 400
+                body = self._skip(response) if is_redirect else self._read(response)
             finally:
                 # Also closes the connection when something is left of the body, which would be
                 # read as the next answer.
@@ -70,60 +76,29 @@ class RequestsFetcher:
             raise
         except Exception as error:
             raise FetchError(_classify(error)) from error
-        return Exchange(response.status_code, list(response.raw.headers.items()), body)
+        headers = list(response.raw.headers.items())
+        return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
 
     def _read(self, response: requests.Response) -> bytes:
         decoder = ContentDecoder(response.headers.get("Content-Encoding", ""), self._max_body)
-        give_up_at = time.monotonic() + self._timeout
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             decoder.feed(chunk)
-            if time.monotonic() > give_up_at:
-                raise FetchError(
-                    Failure(
-                        "timeout",
-                        f"the body was not complete after {self._timeout:g} s",
-                        retryable=True,
-                    )
-                )
         return decoder.content()
+
+    def _skip(self, response: requests.Response) -> bytes:
+        """Nobody reads what a redirect says: a bomb in it stays packed, a broken one is no matter.
+
+        A short one is received all the same, so that the connection can be kept.
+        """
+        left = _CHUNK
+        with suppress(urllib3.HTTPError):
+            while left and (chunk := response.raw.read1(left, decode_content=False)):
+                left -= len(chunk)
+        return b""
 
     def close(self) -> None:
         """Closes its connections."""
         self._session.close()
-
-
-class _FinalResponse(http.client.HTTPResponse):
-    """Skips all 1xx answers (RFC 9110, 15.2); http.client takes a 103 for the final one."""
-
-    def begin(self) -> None:
-        super().begin()
-        lengths = {length.strip() for length in self.getheader("Content-Length", "").split(",")}
-        if len(lengths) > 1:  # urllib3 refuses it too, but leaves the socket open
-            raise http.client.HTTPException(f"{len(lengths)} different values of Content-Length")
-
-    def _read_status(self) -> tuple[str, int, str]:
-        for _ in range(_MAX_INTERIM_ANSWERS + 1):
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
-                return version, status, reason
-            http.client.parse_headers(self.fp)
-        raise http.client.HTTPException(f"more than {_MAX_INTERIM_ANSWERS} answers of status 1xx")
-
-
-class _Connection(HTTPConnection):
-    response_class = _FinalResponse
-
-
-class _TLSConnection(HTTPSConnection):
-    response_class = _FinalResponse
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

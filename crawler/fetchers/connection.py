@@ -1,0 +1,220 @@
+"""Connections that keep to terms: a time for the whole answer, so many bytes, which addresses.
+
+    fetcher --Terms--> pool --> connection: looks up, dials --> answer: reads by our own clock
+
+urllib3 and http.client wait anew for every piece, so a server that sends a byte now and then would
+hold a seat for hours; and they dial whatever address a name has.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.connection import allowed_gai_family
+
+from crawler.address import is_public
+from crawler.errors import FetchError
+from crawler.result import Failure
+
+MAX_HEADER_BYTES = 256 * 1024
+"""Of one answer, those of all 1xx answers before it included. Servers send some hundred bytes to
+ten thousand; http.client alone would take 100 lines of 64 KiB, for each 1xx anew."""
+_MAX_INTERIM_ANSWERS = 2_000
+
+
+@dataclass(slots=True)
+class Terms:
+    """What the exchange under way may take. A fetcher does one at a time, so it has one of these.
+
+    `timeout` seconds for connecting, and for all between the request's first byte and the answer's
+    last; `max_bytes` of answer on the wire; only a `private` one may go to a private address.
+    """
+
+    timeout: float
+    max_bytes: int
+    private: bool = True
+    is_private: bool = False
+    """Whether the address it went to is one."""
+    ends_at: float = 0.0
+
+    def begin(self) -> None:
+        """The time for request and answer runs from now."""
+        self.ends_at = time.monotonic() + self.timeout
+
+    def seconds_left(self) -> float:
+        """How long the next step may take; raises TimeoutError when the time is over."""
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise self.too_late()
+        return left
+
+    def too_late(self, *, anything_came: bool = True) -> TimeoutError:
+        """What is raised when the time is over."""
+        what = "the answer was not complete" if anything_came else "no answer"
+        return TimeoutError(f"{what} after {self.timeout:g} s")
+
+
+class _Reader(io.RawIOBase):
+    """What the socket receives, under the terms."""
+
+    def __init__(self, raw: Any, sock: socket.socket, terms: Terms) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._terms = terms
+        self._received = 0
+        self.is_in_head = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # Nobody asks for more before all that came was read, so in the head all of it is head.
+        if self.is_in_head and self._received >= MAX_HEADER_BYTES:
+            raise http.client.HTTPException(f"more than {MAX_HEADER_BYTES:,} bytes of headers")
+        if self._received > self._terms.max_bytes:  # such as trailers without end
+            raise FetchError(Failure("too-large", f"over {self._terms.max_bytes:,} bytes came"))
+        self._sock.settimeout(self._terms.seconds_left())
+        count: int | None = None
+        with suppress(TimeoutError):  # it says less than ours
+            count = self._raw.readinto(buffer)
+        if count is None:
+            raise self._terms.too_late(anything_came=self._received > 0)
+        self._received += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """Skips all 1xx answers (RFC 9110, 15.2); http.client takes a 103 for the final one."""
+
+    def __init__(self, sock: socket.socket, *, method: str | None, terms: Terms) -> None:
+        super().__init__(sock, method=method)
+        self._reader = _Reader(self.fp.detach(), sock, terms)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        self._reader.is_in_head = False
+        lengths = {length.strip() for length in self.getheader("Content-Length", "").split(",")}
+        if len(lengths) > 1:  # urllib3 refuses it too, but leaves the socket open
+            raise http.client.HTTPException(f"{len(lengths)} different values of Content-Length")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MAX_INTERIM_ANSWERS + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"more than {_MAX_INTERIM_ANSWERS} answers of status 1xx")
+
+
+class _Connection(HTTPConnection):
+    terms: Terms
+    _is_private = False
+
+    def connect(self) -> None:
+        super().connect()
+        self.terms.begin()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None and self._is_private and not self.terms.private:
+            self.close()  # it was kept since a request that might go there
+            raise _refused(self.host, "this connection's")
+        self.terms.begin()
+        super().request(*args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(self.terms.seconds_left())
+        self.terms.is_private = self._is_private
+        super().send(data)
+
+    def _new_conn(self) -> socket.socket:
+        """Look the name up once, and connect to the first of its addresses that answers."""
+        found = self._addresses()
+        give_up_at = time.monotonic() + self.terms.timeout
+        failure: OSError = OSError(f"{self.host} has no address")
+        for position, (family, kind, protocol, _, address) in enumerate(found):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                # An address that is dead must leave some of the time to those after it.
+                left = give_up_at - time.monotonic()
+                sock.settimeout(max(left, 0.001) / (len(found) - position))
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                failure = error
+                continue
+            self._is_private = not is_public(str(address[0]))
+            sock.settimeout(max(give_up_at - time.monotonic(), 0.001))  # for TLS
+            return sock
+        if isinstance(failure, TimeoutError):
+            raise TimeoutError(f"no connection after {self.terms.timeout:g} s")
+        raise failure
+
+    def _addresses(self) -> list[Any]:
+        """Where to connect: what the name stands for, without what may not be dialled.
+
+        The address is judged, not the name: `127.1` and `2130706433` are loopback too, and a name
+        may have any address, another one with each look-up.
+        """
+        host = self._dns_host.strip("[]")
+        found = socket.getaddrinfo(host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        if self.terms.private:
+            return found
+        public = [each for each in found if is_public(str(each[4][0]))]
+        if found and not public:
+            raise _refused(self.host, str(found[0][4][0]))
+        return public
+
+
+def _refused(host: str, address: str) -> FetchError:
+    return FetchError(
+        Failure(
+            "address",
+            f"{host} is at {address}, a private address where this request may not go; "
+            "see the setting private_addresses",
+        )
+    )
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class Pool(HTTPConnectionPool):
+    """urllib3's, of connections under these terms."""
+
+    ConnectionCls = _Connection
+
+    def __init__(self, *args: Any, terms: Terms, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._terms = terms
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.terms = self._terms
+        connection.response_class = partial(_Answer, terms=self._terms)  # http.client asks it
+        return connection
+
+
+class TLSPool(Pool, HTTPSConnectionPool):
+    """The same for https."""
+
+    ConnectionCls = _TLSConnection
