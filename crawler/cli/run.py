@@ -51,6 +51,12 @@ written, 130 interrupted.
 @click.option("--concurrency", metavar="N", help="Requests in flight, over all workers (8).")
 @click.option("--order", metavar="ORDER", help="input (default), or completion: as they come.")
 @click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0).")
+@click.option("--per-host", metavar="N", help="Requests in flight to one host (8).")
+@click.option(
+    "--adaptive/--no-adaptive",
+    default=None,
+    help="Ask a host less while it is overloaded or down. Default: yes.",
+)
 @click.option("--timeout", metavar="SECONDS", help="For connecting, each wait and a body (30).")
 @click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180).")
 @click.option("--retries", metavar="N", help="Further attempts after passing failures (2).")
@@ -99,7 +105,7 @@ def run(
     progress: Progress,
     verbose: int,
     quiet: int,
-    **settings: str | tuple[str, ...] | None,
+    **settings: str | bool | tuple[str, ...] | None,
 ) -> None:
     """Run a spider: NAME (from spiders/NAME.py), file.py[:function] or package.module:function.
 
