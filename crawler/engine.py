@@ -249,10 +249,10 @@ class Engine:
     def _returned(self, entry: Entry, future: Future[Result]) -> None:
         """An attempt is over: hold its result, or put the request back under its rank."""
         del self._in_flight[future]
-        self._scheduler.returned(entry)
+        result = _result_of(future)
+        self._scheduler.returned(entry, result)
         if entry.is_void:
             return
-        result = _result_of(future)
         self._count(result)
         failure = result.failure
         if result.redirect is not None and result.status is not None:

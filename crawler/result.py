@@ -28,7 +28,8 @@ class Failure:
     `kind` is one of: `status` (any answer but 2xx), `timeout`, `connection`, `dns`, `tls`,
     `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `spider` (the
     spider raised), `page-timeout` (both took too long), `item` (the spider returned what JSON
-    can't hold), `pipeline` (a step raised) and `worker` (the process that worked on it died).
+    can't hold), `pipeline` (a step raised), `worker` (the process that worked on it died) and
+    `blocked` (its host was given up before it was its turn).
     """
 
     kind: str

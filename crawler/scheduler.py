@@ -32,6 +32,9 @@ _UNRANKED = 2**62
 """Speculated entries come after all that have a rank, in the order in which they were found."""
 _MAX_AHEAD = 5_000
 """Speculated entries at most."""
+_BLOCKED = Result(
+    failure=Failure("blocked", "not asked for: its host had only refusals or no answer for long")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +123,22 @@ class Scheduler:
                 return ranked
             entry = self._frontier.take(now, max_rank)
         if entry is None and may_speculate:
-            entry = self._frontier.take(now, self._unranked)
-        if entry is not None:
+            entry = self._take_ahead(now)
+        if entry is not None and self._politeness.is_blocked(entry.host):
+            entry.result = _BLOCKED
+        elif entry is not None:
             entry.attempts += 1
             entry.is_in_flight = True
             self._politeness.started(entry.host, now)
         return entry
+
+    def _take_ahead(self, now: float) -> Entry | None:
+        """The next one that has no rank yet; those of hosts that were given up are finished."""
+        while (entry := self._frontier.take(now, self._unranked)) is not None:
+            is_blocked = self._politeness.is_blocked(entry.host)
+            if not (is_blocked and self.finished_ahead(entry, _BLOCKED)):
+                return entry
+        return None
 
     def seconds_to_next(self, max_rank: float, *, may_speculate: bool = False) -> float | None:
         """How long until a request of at most that rank may go, None if none waits."""
@@ -185,10 +198,11 @@ class Scheduler:
 
     # What comes back.
 
-    def returned(self, entry: Entry) -> None:
+    def returned(self, entry: Entry, result: Result | None = None) -> None:
         """An attempt is over, however it ended."""
         entry.is_in_flight = False
-        self._politeness.finished(entry.host, self._clock())
+        self._politeness.finished(entry.host, self._clock(), result=result)
+        self._frontier.freed(entry.host)
 
     def retry(self, entry: Entry, failure: Failure) -> bool:
         """Put a failed request back under its rank if the policy says so."""

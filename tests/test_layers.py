@@ -15,6 +15,7 @@ DATA = {"errors", "request", "result", "response", "settings", "version", "pages
 RULES = {
     "verdict",
     "arguments",
+    "backoff",
     "content",
     "entry",
     "escape",
