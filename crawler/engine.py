@@ -317,10 +317,10 @@ class Engine:
     def _returned(self, entry: Entry, future: Future[Result]) -> None:
         """An attempt is over: hold its result, or put the request back under its rank."""
         del self._in_flight[future]
-        self._scheduler.returned(entry)
+        result = _result_of(future)
+        self._scheduler.returned(entry, result)
         if entry.is_void:
             return
-        result = _result_of(future)
         self._count(result)
         if result.status is not None and not result.is_private:
             self._scheduler.answered_publicly(entry)

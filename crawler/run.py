@@ -415,7 +415,13 @@ def _engine(
             reference=spider.reference,
             scheduler=Scheduler(
                 start,
-                politeness=Politeness(settings.delay, serial=settings.slots == 1),
+                politeness=Politeness(
+                    settings.delay,
+                    serial=settings.slots == 1,
+                    per_host=settings.slots_per_host,
+                    hosts=settings.hosts,
+                    adaptive=settings.adaptive,
+                ),
                 retry=settings.retry or RetryPolicy(),
                 retries=settings.retries,
                 scope=Scope(

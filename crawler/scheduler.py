@@ -22,6 +22,10 @@ from crawler.scope import Scope
 from crawler.speculation import Speculation
 from crawler.url import redirected
 
+_BLOCKED = Result(
+    failure=Failure("blocked", "not asked for: its host had only refusals or no answer for long")
+)
+
 
 def _ignore(_: Skipped) -> None:
     pass
@@ -120,12 +124,22 @@ class Scheduler:
                 return ranked
             entry = self._frontier.take(now, max_rank)
         if entry is None and may_speculate:
-            entry = self._frontier.take(now, self._speculation.last_rank)
-        if entry is not None:
+            entry = self._take_ahead(now)
+        if entry is not None and self._politeness.is_blocked(entry.host):
+            entry.result = _BLOCKED
+        elif entry is not None:
             entry.attempts += 1
             entry.is_in_flight = True
             self._politeness.started(entry.host, now)
         return entry
+
+    def _take_ahead(self, now: float) -> Entry | None:
+        """The next one that has no rank yet; those of hosts that were given up are finished."""
+        while (entry := self._frontier.take(now, self._speculation.last_rank)) is not None:
+            is_blocked = self._politeness.is_blocked(entry.host)
+            if not (is_blocked and self.finished_ahead(entry, _BLOCKED)):
+                return entry
+        return None
 
     def seconds_to_next(self, max_rank: float, *, may_speculate: bool = False) -> float | None:
         """How long until a request of at most that rank may go, None if none waits."""
@@ -175,10 +189,11 @@ class Scheduler:
         if self._ranks.is_start_host(entry.host):
             self._public.add(entry.host)
 
-    def returned(self, entry: Entry) -> None:
+    def returned(self, entry: Entry, result: Result | None = None) -> None:
         """An attempt is over, however it ended."""
         entry.is_in_flight = False
-        self._politeness.finished(entry.host, self._clock())
+        self._politeness.finished(entry.host, self._clock(), result=result)
+        self._frontier.freed(entry.host)
 
     def retry(self, entry: Entry, failure: Failure) -> bool:
         """Put a failed request back under its rank if the policy says so."""

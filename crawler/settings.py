@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 MODES = ("sequential", "threads", "processes")
 USER_AGENT = f"crawl-in-order/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class HostRule:
+    """What is different for some hosts; None is as for all."""
+
+    delay: float | None = None
+    per_host: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +51,12 @@ class Settings:
     delay: float = 0.0
     """Between two requests to the same host, from start to start; from the end of one to the start
     of the next when only one is in flight at a time."""
+    per_host: int | None = None
+    """Requests in flight to one host at most; 8, or as many as may be in flight in all."""
+    adaptive: bool = True
+    """A host that is overloaded, or down, is asked less; one that stays so is given up."""
+    hosts: Mapping[str, HostRule] = field(default_factory=dict)
+    """`delay` and `per_host` of some hosts, by patterns such as `*.example.org`."""
     timeout: float = 30.0
     """For connecting, and for the whole exchange after that: request, headers and body."""
     page_timeout: float = 180.0
@@ -96,7 +110,8 @@ class Settings:
         """Name and value of each, for people to read."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         plain = (str, int, float, type(None))
-        return {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
+        as_json = {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
+        return {**as_json, "hosts": {name: asdict(rule) for name, rule in self.hosts.items()}}
 
     @property
     def slots(self) -> int:
@@ -106,6 +121,14 @@ class Settings:
         if self.mode == "threads":  # a thread has one request in flight
             return min(self.workers or self.concurrency or 8, self.concurrency or 10**6)
         return self.concurrency or max(8, self.workers or 1)
+
+    @property
+    def slots_per_host(self) -> int:
+        """Requests in flight to one host at most, if `hosts` doesn't say otherwise.
+
+        Who asks for 16 workers and nothing else wants them all at work, also on a single site.
+        """
+        return self.per_host or max(8, self.slots)
 
 
 def _number(
@@ -209,6 +232,52 @@ def _retry(value: object) -> object:
     return value
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def _hosts(value: object) -> dict[str, HostRule]:
+    if not isinstance(value, Mapping):
+        raise ValueError(  # noqa: TRY004
+            f"{value!r} is no table of hosts; crawl.toml has them as "
+            '[hosts."*.example.org"] with delay = 2.0 or per_host = 1 below it'
+        )
+    return {_host_pattern(pattern): _host_rule(pattern, rule) for pattern, rule in value.items()}
+
+
+def _host_pattern(pattern: object) -> str:
+    if not isinstance(pattern, str) or not re.fullmatch(r"[^\s/@?#]+", pattern):
+        raise ValueError(
+            f"{pattern!r} is no host; write example.org, *.example.org or localhost:8000"
+        )
+    return pattern.lower()
+
+
+def _host_rule(pattern: object, rule: object) -> HostRule:
+    if isinstance(rule, HostRule):
+        rule = {name: value for name, value in asdict(rule).items() if value is not None}
+    if not isinstance(rule, Mapping):
+        raise ValueError(f"{pattern}: {rule!r} is no table of delay and per_host")  # noqa: TRY004
+    values = {}
+    for name, value in rule.items():
+        if name not in ("delay", "per_host"):
+            quoted = f'; a host with dots is written in quotes: [hosts."{pattern}.{name}"]'
+            hint = quoted if isinstance(value, Mapping) else ""
+            raise ValueError(f"{pattern}: a host has delay and per_host, no {name!r}{hint}")
+        try:
+            values[name] = _PARSERS[name](value)
+        except ValueError as error:
+            raise ValueError(f"{pattern}: {name}: {error}") from None
+    return HostRule(**values)
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "mode": _mode,
     "workers": _number(int, 1, "workers", 10_000),
@@ -216,6 +285,9 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "order": _order,
     "pages": _pages,
     "delay": _number(float, 0, "seconds", 86_400),
+    "per_host": _number(int, 1, "requests", 10_000),
+    "adaptive": _switch,
+    "hosts": _hosts,
     "timeout": _number(float, 0.001, "seconds", 86_400),
     "page_timeout": _number(float, 0.001, "seconds", 86_400),
     "retries": _number(int, 0, "retries"),

@@ -62,7 +62,9 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
     table = {row[0].strip(" `"): row[2].strip(" `") for row in rows if len(row) == 4}
     for field in dataclasses.fields(Settings):
         assert field.name in table, f"{field.name} is not documented"
-        if isinstance(field.default, (int, float)):
+        if isinstance(field.default, bool):
+            assert table[field.name] == str(field.default).lower(), field.name
+        elif isinstance(field.default, (int, float)):
             assert float(table[field.name]) == field.default, field.name
 
 

@@ -101,7 +101,7 @@ def make_engine(
         reference="unused:here",
         scheduler=Scheduler(
             start,
-            politeness=Politeness(),
+            politeness=Politeness(adaptive=False),
             retry=AT_ONCE,
             retries=retries,
             max_pages=max_pages,

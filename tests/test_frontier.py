@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -10,8 +12,14 @@ from crawler import Request
 from crawler.entry import Entry
 from crawler.frontier import Frontier
 from crawler.politeness import Politeness
+from crawler.result import Failure, Result
 
 HOSTS = ("a", "b", "c")
+RESULTS = [
+    Result(status=200),
+    Result(failure=Failure("status", "", status=429), status=429),
+    Result(failure=Failure("status", "", status=429, retry_after=7.0), status=429),
+]
 
 
 def entry(rank: int, host: str = "x") -> Entry:
@@ -84,6 +92,58 @@ def test_a_malformed_url_has_its_place_like_any_other() -> None:
     assert ranks(frontier) == [0, 1]
 
 
+def test_a_host_at_its_limit_is_passed_over_until_one_comes_back() -> None:
+    politeness = Politeness(per_host=1)
+    frontier = frontier_of(entry(0, "a"), entry(1, "a"), entry(2, "b"), politeness=politeness)
+    first = frontier.take(100.0, 1000)
+    assert first is not None
+    politeness.started("a", 100.0)
+    assert ranks(frontier, now=100.0) == [2]
+    assert frontier.next_due(1000) is None  # no time to wait for
+    politeness.finished("a", 101.0)
+    assert ranks(frontier, now=101.0) == []  # the frontier can't know yet
+    frontier.freed("a")
+    assert frontier.next_due(1000) == 0.0
+    assert ranks(frontier, now=101.0) == [1]
+
+
+def test_a_host_that_was_given_up_does_not_rest() -> None:
+    politeness = Politeness(55.0)
+    frontier = frontier_of(entry(0, "a"), politeness=politeness)
+    politeness.started("a", -50.0)
+    politeness.finished("a", -50.0)
+    for number in range(20):
+        assert ranks(frontier, now=60.0 * number - 50) == []
+        politeness.started("a", 60.0 * number)
+        politeness.finished("a", 60.0 * number, result=RESULTS[2])
+        frontier.freed("a")
+    assert politeness.is_blocked("a")
+    assert ranks(frontier, now=60.0 * 19) == [0]
+
+
+def test_many_hosts_cost_no_more_than_one() -> None:
+    """Counted, not timed: politeness is asked about once per request, however many hosts rest."""
+
+    class Counting(Politeness):
+        asked = 0
+
+        def ready_at(self, host: str) -> float:
+            self.asked += 1
+            return super().ready_at(host)
+
+    politeness = Counting(10.0)
+    frontier = Frontier(politeness)
+    for rank in range(10_000):
+        frontier.add(entry(rank, f"h{rank % 5_000}"))
+    for now in (100.0, 111.0):
+        while (taken := frontier.take(now, 10**9)) is not None:
+            politeness.started(taken.host, now)
+            politeness.finished(taken.host, now)
+            frontier.freed(taken.host)
+        assert len(frontier) == (5_000 if now == 100.0 else 0)
+    assert politeness.asked < 4 * 10_000
+
+
 @pytest.mark.parametrize("attempts", [0, 3])
 def test_attempts_and_request_travel_along(attempts: int) -> None:
     given = Entry(7, Request("http://x/", meta={"page": 7}), attempts)
@@ -92,13 +152,14 @@ def test_attempts_and_request_travel_along(attempts: int) -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Adds, takes and waits in any order, beside a frontier that is just a dict of ranks."""
+    """Adds, takes, waits, discards in any order, beside a frontier that is just a dict of ranks."""
 
-    @initialize(delay=st.sampled_from([0.0, 3.0]))
-    def start(self, delay: float) -> None:
-        self.politeness = Politeness(delay)
+    @initialize(delay=st.sampled_from([0.0, 3.0]), per_host=st.sampled_from([1, 2, 8]))
+    def start(self, delay: float, per_host: int) -> None:
+        self.politeness = Politeness(delay, per_host=per_host)
         self.frontier = Frontier(self.politeness)
         self.expected: dict[int, tuple[Entry, float]] = {}
+        self.discarded = 0
         self.now = 1.0
         self.next_rank = 0
         self.in_flight: list[Entry] = []
@@ -109,14 +170,25 @@ class AnyOrder(RuleBasedStateMachine):
         self.next_rank += 1
 
     @precondition(lambda self: self.in_flight)
-    @rule(data=st.data(), wait=st.integers(0, 5))
-    def try_again(self, data: st.DataObject, wait: int) -> None:
-        index = data.draw(st.integers(0, len(self.in_flight) - 1))
-        self._add(self.in_flight.pop(index), self.now + wait)
+    @rule(data=st.data(), wait=st.none() | st.integers(0, 5), result=st.sampled_from(RESULTS))
+    def come_back(self, data: st.DataObject, wait: int | None, result: Result) -> None:
+        """A request comes back, to be tried again or not."""
+        each = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
+        self.politeness.finished(each.host, self.now, result=result)
+        self.frontier.freed(each.host)
+        if wait is not None:
+            self._add(each, self.now + wait)
 
     def _add(self, each: Entry, due: float) -> None:
         self.frontier.add(each, due)
         self.expected[each.rank] = (each, due)
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        rank = data.draw(st.sampled_from(sorted(self.expected)))
+        self.frontier.discard(self.expected.pop(rank)[0])
+        self.discarded += 1
 
     @rule(seconds=st.integers(1, 4))
     def pass_time(self, seconds: int) -> None:
@@ -125,26 +197,38 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(ahead=st.integers(0, 6))
     def take(self, ahead: int) -> None:
         max_rank = min(self.expected, default=0) + ahead
-        admissible = [
-            rank
-            for rank, (each, due) in self.expected.items()
-            if rank <= max_rank
-            and due <= self.now
-            and self.politeness.ready_at(each.host) <= self.now
-        ]
+        admissible = self._admissible(max_rank)
         taken = self.frontier.take(self.now, max_rank)
         if not admissible:
             assert taken is None
-            due_at = self.frontier.next_due(max_rank)
-            assert due_at is None or due_at > self.now
+            self._nothing_is_missed(max_rank)
             return
         assert taken is self.expected.pop(min(admissible))[0]
         self.politeness.started(taken.host, self.now)
         self.in_flight.append(taken)
 
+    def _admissible(self, max_rank: float) -> list[int]:
+        return [
+            rank
+            for rank, (each, due) in self.expected.items()
+            if rank <= max_rank and max(due, self.politeness.ready_at(each.host)) <= self.now
+        ]
+
+    def _nothing_is_missed(self, max_rank: float) -> None:
+        """The time to look again is ahead, and not after the first request that may go."""
+        times = [
+            max(due, self.politeness.ready_at(each.host))
+            for rank, (each, due) in self.expected.items()
+            if rank <= max_rank
+        ]
+        due_at = self.frontier.next_due(max_rank)
+        assert due_at is None or due_at > self.now
+        assert (due_at or math.inf) <= min(times, default=math.inf)
+
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
-        assert len(self.frontier) == len(self.expected)
+        kept = len(self.expected)
+        assert kept <= len(self.frontier) <= kept + self.discarded
 
 
 TestAnyOrder = AnyOrder.TestCase

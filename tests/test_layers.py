@@ -16,6 +16,7 @@ RULES = {
     "verdict",
     "address",
     "arguments",
+    "backoff",
     "content",
     "cookies",
     "entry",

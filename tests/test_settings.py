@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
 from crawler.retry import RetryPolicy
-from crawler.settings import Settings, from_environment, from_file, resolve
+from crawler.settings import HostRule, Settings, from_environment, from_file, resolve
 
 NAMES = [field.name for field in fields(Settings)]
 
@@ -41,6 +41,12 @@ def one(name: str, value: object) -> Any:
         ("pages", 3, Pages((range(1, 4),))),
         ("pages", "2-3", Pages((range(2, 4),))),
         ("pages", parse_pages("7"), parse_pages("7")),
+        ("per_host", "3", 3),
+        ("adaptive", False, False),
+        ("adaptive", "off", False),
+        ("adaptive", "True", True),
+        ("hosts", {"*.Example.org": {"delay": "2"}}, {"*.example.org": HostRule(delay=2.0)}),
+        ("hosts", {"x:80": HostRule(per_host=3)}, {"x:80": HostRule(per_host=3)}),
         ("user_agent", " mine/1.0 (+https://x) ", "mine/1.0 (+https://x)"),
         ("private_addresses", "deny", "deny"),
         ("max_page_items", "5", 5),
@@ -103,6 +109,15 @@ def test_a_retry_policy_is_taken_as_it_is() -> None:
         ("pages", 1.5, "1.5 names no pages"),
         ("pages", True, "True names no pages"),
         ("retry", 3, "3 is no RetryPolicy"),
+        ("adaptive", "maybe", "'maybe' is neither true nor false"),
+        ("adaptive", 1, "1 is neither true nor false"),
+        ("hosts", "x", "'x' is no table of hosts; crawl.toml has them as [hosts."),
+        ("hosts", {"http://x/": {}}, "'http://x/' is no host; write example.org, *.example.org"),
+        ("hosts", {"x": 3}, "x: 3 is no table of delay and per_host"),
+        ("hosts", {"x": {"dealy": 3}}, "x: a host has delay and per_host, no 'dealy'"),
+        ("hosts", {"x": {"delay": -1}}, "x: delay: -1 seconds is too few"),
+        ("hosts", {"x": {"per_host": 0}}, "x: per_host: 0 requests is too few"),
+        ("hosts", {"x": {"org": {}}}, 'host with dots is written in quotes: [hosts."x.org"]'),
         ("user_agent", "", "'' is no line of text"),
         ("user_agent", "a\r\nX-Other: b", "is no line of text"),
         ("user_agent", "爬虫/1.0", "has characters that a header can't hold; use ASCII"),
@@ -191,6 +206,22 @@ def test_slots(given: dict[str, Any], slots: int) -> None:
     assert Settings(**given).slots == slots
 
 
+@pytest.mark.parametrize(
+    ("given", "per_host"),
+    [
+        ({}, 8),
+        ({"mode": "sequential"}, 8),
+        ({"workers": 3}, 8),
+        ({"workers": 16}, 16),  # who asks for 16 workers wants them at work on a single site too
+        ({"mode": "processes", "workers": 2, "concurrency": 64}, 64),
+        ({"workers": 16, "per_host": 8}, 8),
+        ({"per_host": 2}, 2),
+    ],
+)
+def test_slots_per_host(given: dict[str, Any], per_host: int) -> None:
+    assert Settings(**given).slots_per_host == per_host
+
+
 # ---- The file ----
 
 
@@ -202,6 +233,13 @@ def test_a_file_is_a_layer(tmp_cwd: Path) -> None:
     Path("crawl.toml").write_text('timeout = 3\npages = "2-3"\n', encoding="utf-8")
     settings = resolve([from_file(Path("crawl.toml"))])
     assert (settings.timeout, settings.pages) == (3.0, parse_pages("2-3"))
+
+
+def test_a_file_has_tables_of_hosts(tmp_cwd: Path) -> None:
+    Path("crawl.toml").write_text('[hosts."*.x.org"]\ndelay = 2\nper_host = 1\n', encoding="utf-8")
+    settings = resolve([from_file(Path("crawl.toml"))])
+    assert settings.hosts == {"*.x.org": HostRule(delay=2.0, per_host=1)}
+    assert settings.as_json()["hosts"] == {"*.x.org": {"delay": 2.0, "per_host": 1}}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,12 @@ _SETTINGS = (
     click.option("--concurrency", metavar="N", help="Requests in flight, over all workers (8)."),
     click.option("--order", metavar="ORDER", help="input (default), or completion: as they come."),
     click.option("--delay", metavar="SECONDS", help="Between two requests to a host (0)."),
+    click.option("--per-host", metavar="N", help="Requests in flight to one host (8)."),
+    click.option(
+        "--adaptive/--no-adaptive",
+        default=None,
+        help="Ask a host less while it is overloaded or down. Default: yes.",
+    ),
     click.option("--timeout", metavar="SECONDS", help="For connecting, and for an answer (30)."),
     click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180)."),
     click.option("--retries", metavar="N", help="Further attempts after passing failures (2)."),

@@ -57,7 +57,7 @@ def run(
     progress: Progress,
     verbose: int,
     quiet: int,
-    **settings: str | tuple[str, ...] | None,
+    **settings: str | bool | tuple[str, ...] | None,
 ) -> None:
     """Run a spider: NAME (from spiders/NAME.py), file.py[:function] or package.module:function.
 
