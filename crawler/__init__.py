@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crawler.errors import CrawlError
+from crawler.errors import CrawlError, Retry
 from crawler.request import Request
 from crawler.run import CrawlResult, run
 from crawler.spider import spider
@@ -31,6 +31,7 @@ __all__ = [
     "CrawlResult",
     "Request",
     "Response",
+    "Retry",
     "RetryPolicy",
     "__version__",
     "run",

@@ -58,6 +58,7 @@ class ContentDecoder:
     def _keep(self, data: bytes) -> None:
         size = len(self._content) + len(data)
         if size > self._limit:
+            self._content += data[: self._limit - len(self._content)]
             raise self._too_large()
         if size > max(_RATIO_COUNTS_FROM, self._received * _MAX_RATIO):
             message = f"the page unpacks to more than {_MAX_RATIO:,} times what was sent"
@@ -69,6 +70,10 @@ class ContentDecoder:
         for stage in self._stages:
             if stage.is_cut_off:
                 raise _failed("truncated", "the compressed body is cut off", retryable=True)
+        return bytes(self._content)
+
+    def so_far(self) -> bytes:
+        """What was fed up to now, or up to the limit."""
         return bytes(self._content)
 
     def _too_large(self) -> FetchError:

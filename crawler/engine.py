@@ -29,13 +29,16 @@ from functools import partial
 from typing import Any, Protocol
 
 from crawler.collector import Collector
+from crawler.cookies import CookieJars
 from crawler.entry import Entry
 from crawler.errors import CrawlError, PageTimeoutError, WorkerDiedError
 from crawler.journal import Journal
 from crawler.limits import Limits
 from crawler.pipeline import Pipeline
+from crawler.request import Request
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
+from crawler.worker import read_robots
 from crawler.worker import run as work
 
 GONE = frozenset({404, 410})
@@ -88,6 +91,8 @@ class Stats:
     """Items that a step dropped."""
     requests: int = 0
     """Attempts, redirects included."""
+    robots: int = 0
+    """Requests for robots.txt, which are not among them."""
     retries: int = 0
     redirects: int = 0
     body_bytes: int = 0
@@ -125,6 +130,7 @@ class Engine:
         until_empty: bool = False,
         max_items: int | None = None,
         limits: Limits | None = None,
+        cookies: CookieJars | None = None,
         page_timeout: float = 180.0,
         total: int | None = None,
         checkpoint_every: float = _SECONDS_BETWEEN_CHECKPOINTS,
@@ -142,6 +148,7 @@ class Engine:
         self._until_empty = until_empty
         self._max_items = max_items
         self._limits = limits or Limits()
+        self._cookies = cookies
         self._page_timeout = page_timeout
         self._in_flight: dict[Future[Result], float] = {}
         """When each attempt on a worker takes too long."""
@@ -179,6 +186,8 @@ class Engine:
         self._collector.head = self._scheduler.resume(state["scheduler"])
         self._failed_in_a_row = state["failed_in_a_row"]
         self._is_cut = state["is_cut"]
+        if self._cookies is not None:
+            self._cookies = CookieJars.from_json(self._journal.cookies())
         statuses = {int(status): count for status, count in state["stats"]["statuses"].items()}
         self._before = Stats(**{**state["stats"], "statuses": statuses, "stopped_by": None})
         self.stats = replace(self._before)
@@ -202,6 +211,9 @@ class Engine:
         started = self._clock()
         offsets = self._sink.sync()
         self._take_stock()
+        cookies = None
+        if self._cookies is not None and self._cookies.is_changed:
+            cookies = self._cookies.as_json()
         self._journal.checkpoint(
             {
                 "offsets": offsets,
@@ -209,7 +221,8 @@ class Engine:
                 "scheduler": self._scheduler.state(),
                 "failed_in_a_row": self._failed_in_a_row,
                 "is_cut": self._is_cut,
-            }
+            },
+            cookies,
         )
         if self._checkpoint_every:  # else after each commit
             took = self._clock() - started
@@ -260,15 +273,28 @@ class Engine:
             if entry.result is not None:
                 self._hold(entry, entry.result)
                 continue
-            self.stats.requests += 1
-            future = self._executor.submit(
-                work,
-                self._reference,
-                entry.target,
-                private=self._scheduler.may_be_private(entry),
-            )
+            future = self._submit(entry)
             self._in_flight[future] = self._clock() + self._page_timeout
             future.add_done_callback(partial(self._complete, entry))
+
+    def _submit(self, entry: Entry) -> Future[Result]:
+        private = self._scheduler.may_be_private(entry)
+        if entry.is_robots:
+            return self._executor.submit(read_robots, entry.target, private=private)
+        self.stats.requests += 1
+        request = self._with_cookies(entry.target)
+        return self._executor.submit(work, self._reference, request, private=private)
+
+    def _with_cookies(self, request: Request) -> Request:
+        """A copy for the wire: what the jars add must not stay with the request."""
+        if self._cookies is None:
+            return request
+        own = next((name for name in request.headers if name.lower() == "cookie"), None)
+        given = None if own is None else request.headers[own]
+        cookie = self._cookies.header(request.url, request.session, given)
+        if cookie == given or cookie is None:
+            return request
+        return replace(request, headers={**request.headers, own or "Cookie": cookie})
 
     def _complete(self, entry: Entry, future: Future[Result]) -> None:
         self._completions.put((entry, future))
@@ -319,11 +345,17 @@ class Engine:
         del self._in_flight[future]
         result = _result_of(future)
         self._scheduler.returned(entry, result)
+        if result.status is not None and not result.is_private:
+            self._scheduler.answered_publicly(entry)
+        if entry.is_robots:
+            self.stats.robots += 1
+            self._scheduler.robots_returned(entry, result)
+            return
+        if self._cookies is not None and result.set_cookies:
+            self._cookies.store(entry.target.url, result.set_cookies, entry.target.session)
         if entry.is_void:
             return
         self._count(result)
-        if result.status is not None and not result.is_private:
-            self._scheduler.answered_publicly(entry)
         failure = result.failure
         if result.redirect is not None and result.status is not None:
             failure = self._scheduler.redirect(entry, result.status, result.redirect)
@@ -365,7 +397,7 @@ class Engine:
 
     def _commit_page(self, entry: Entry, result: Result) -> None:
         items = 0
-        left_out = self._scheduler.committed(entry)
+        left_out = self._scheduler.committed(entry, result)
         if self._until_empty and entry.is_start and self._is_end(entry, result):
             left_out = "end"
         elif left_out is not None:

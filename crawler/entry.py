@@ -24,6 +24,8 @@ class Entry:
     """Links from a start request."""
     fingerprint: bytes = field(default=b"", compare=False)
     is_start: bool = field(default=False, compare=False)
+    is_robots: bool = field(default=False, compare=False)
+    """A site's robots.txt: it has no rank and no place."""
     place: int = field(default=0, compare=False)
     """Its place in the journal."""
     parent: int | None = field(default=None, compare=False)

@@ -9,6 +9,7 @@
     ├── OutputError              results could not be written (8)
     ├── ItemError                an item holds a value that JSON can't hold; fails its page
     ├── PageTimeoutError         a page took longer than page_timeout; fails its page
+    ├── Retry                    a spider's way to say that a page is to be fetched again
     ├── FetchError               an exchange failed; carries the Failure; fails or retries its page
     └── WorkerDiedError          a page killed its worker process, also alone in it; fails its page
 
@@ -67,6 +68,17 @@ class OutputError(CrawlError):
 
 class ItemError(CrawlError):
     """An item holds a value that JSON can't hold."""
+
+
+class Retry(CrawlError):  # noqa: N818  (a request, not an error of ours)
+    """Raised by a spider: the page looks wrong, fetch it again; as often as `retries` says.
+
+    `after` are seconds to wait before; else it waits as after other failures.
+    """
+
+    def __init__(self, reason: str = "the spider asked for it", *, after: float | None = None):
+        super().__init__(reason)
+        self.after = after
 
 
 class FetchError(CrawlError):

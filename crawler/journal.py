@@ -58,7 +58,7 @@ CREATE TABLE requests (
     final_fingerprint BLOB
 );
 CREATE TABLE attempts (fingerprint BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE state (value TEXT NOT NULL);
+CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _ADD = (
     "INSERT INTO requests (place, parent, depth, fingerprint, url, more, in_scope) "
@@ -258,12 +258,16 @@ class Journal:
         """Note how many attempts a request has behind it; 0 forgets it."""
         self._attempts[fingerprint] = count
 
-    def checkpoint(self, state: dict[str, Any]) -> None:
-        """Bring everything up to now to the disk, together with `state`, plain JSON."""
+    def checkpoint(self, state: dict[str, Any], cookies: list[Any] | None = None) -> None:
+        """Bring everything up to now to the disk, together with `state`, plain JSON.
+
+        `cookies`, of which there may be many, are kept as they were if they are None.
+        """
         self._write()
+        values = {"state": state, "cookies": cookies}
+        rows = [(name, json.dumps(value)) for name, value in values.items() if value is not None]
         with _errors(self._name):
-            self._connection.execute("DELETE FROM state")
-            self._connection.execute("INSERT INTO state VALUES (?)", (json.dumps(state),))
+            self._connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", rows)
             self._connection.execute("COMMIT")
             self._connection.execute("BEGIN IMMEDIATE")
 
@@ -289,8 +293,17 @@ class Journal:
 
     def state(self) -> dict[str, Any] | None:
         """What the last checkpoint said, None if there was none."""
-        row = self._connection.execute("SELECT value FROM state").fetchone()
-        return None if row is None else dict(json.loads(row[0]))
+        state = self._value("state")
+        return None if state is None else dict(state)
+
+    def cookies(self) -> list[Any]:
+        """The cookies at the last checkpoint."""
+        return self._value("cookies") or []
+
+    def _value(self, name: str) -> Any:
+        query = "SELECT value FROM state WHERE name = ?"
+        row = self._connection.execute(query, (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def attempts(self) -> dict[bytes, int]:
         """Attempts of requests that aren't done, by fingerprint."""

@@ -170,7 +170,7 @@ class SeatSlot:
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
-        self._rest()
+        self.idle()
 
     def fetching(self, url: str) -> None:
         """A request goes out."""
@@ -187,13 +187,14 @@ class SeatSlot:
         words[_FAILED if failed else _PAGES] += 1
         words[_ITEMS] += items
         words[_BYTES] += body_bytes
-        self._rest()
+        self.idle()
 
     def detach(self) -> None:
         """Let go of the block: a thread that was given up may still write, and it goes nowhere."""
         self._words = _detached(self._words)
 
-    def _rest(self) -> None:
+    def idle(self) -> None:
+        """Nothing to do; what was done was no page."""
         self._url = b""
         self._enter(SeatState.IDLE)
 

@@ -34,7 +34,8 @@ class Ranks:
     """Gives ranks, and notes what became of them.
 
     Start requests are taken from their iterator only as they are asked for, so it may be endless.
-    `unwanted` is told the fingerprint of each request that gets no rank, `skip` why.
+    `mark` gives a request's fingerprint. `unwanted` is told that of each request that gets no rank,
+    `skip` why it doesn't.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Ranks:
         scope: Scope,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        mark: Callable[[Request], bytes] = fingerprint,
         unwanted: Callable[[bytes], None] = _ignore,
         skip: Callable[[Skipped], None] = _ignore,
     ) -> None:
@@ -53,6 +55,7 @@ class Ranks:
         self._scope = scope
         self._max_pages = max_pages
         self._max_depth = max_depth
+        self._mark = mark
         self._unwanted = unwanted
         self._skip = skip
         self._seen = DupeFilter()
@@ -123,7 +126,7 @@ class Ranks:
             if place < self.known and place not in self._gaps:
                 self._check_start(request)
                 continue
-            mark = mark_of(request)
+            mark = self.mark_of(request)
             self._started.add(mark)
             self._scope.add_start(host(request.url))
             return Entry(self._next_rank(), request, fingerprint=mark, is_start=True, place=place)
@@ -172,16 +175,20 @@ class Ranks:
 
     # At commit.
 
-    def committed(self, entry: Entry) -> str | None:
+    def committed(self, entry: Entry, result: Result) -> str | None:
         """An entry is being committed. Says why its page is left out, if it is.
 
         That is the case for a follow-up that was redirected to a page asked for before, or out of
-        scope. A start page's redirect widens the scope: sites move to `www.`.
+        scope, or that robots.txt forbids. A start page's redirect widens the scope: sites move to
+        `www.`.
         """
         self._settle(self._left_out_before.pop(entry.rank, ()))
+        is_forbidden = result.failure is not None and result.failure.kind == "robots"
+        if is_forbidden and not entry.is_start:
+            return self._leave_out("robots", entry.target, entry.parent)
         if not entry.target.history:
             return None
-        mark = mark_of(entry.target)
+        mark = self.mark_of(entry.target)
         is_new = self._seen.add(mark) and mark not in self._started
         if is_new:
             self._unwanted(mark)  # links to it are duplicates from now on
@@ -198,7 +205,7 @@ class Ranks:
         """Queue the follow-ups of a page that is being committed, in their order."""
         depth = entry.depth + 1
         for request in requests:
-            mark = mark_of(request)
+            mark = self.mark_of(request)
             reason = self._scope.denies(request.url)
             if reason is None and self._max_depth is not None and depth > self._max_depth:
                 reason = "depth"
@@ -229,7 +236,7 @@ class Ranks:
                 seconds=result.fetch_seconds + result.spider_seconds,
                 worker=result.worker,
                 final_url=None if moved_to is None else moved_to.url,
-                final_fingerprint=None if moved_to is None else mark_of(moved_to),
+                final_fingerprint=None if moved_to is None else self.mark_of(moved_to),
             ),
         )
 
@@ -259,6 +266,13 @@ class Ranks:
     def is_start_host(self, name: str) -> bool:
         """Whether a start request, of those taken so far, goes to this host."""
         return self._scope.is_start(name)
+
+    def mark_of(self, request: Request) -> bytes:
+        """The request's fingerprint; a URL that is none has one too."""
+        try:
+            return self._mark(request)
+        except ValueError:  # it fails its page on the worker, and once is enough
+            return request.url.encode("utf-8", "surrogatepass")
 
     # For those that look ahead.
 
@@ -303,11 +317,3 @@ class Ranks:
         if starts == self._starts:
             self._start = None
         return done
-
-
-def mark_of(request: Request) -> bytes:
-    """The request's fingerprint; a URL that is none has one too."""
-    try:
-        return fingerprint(request)
-    except ValueError:  # it fails its page on the worker, and once is enough
-        return request.url.encode("utf-8", "surrogatepass")

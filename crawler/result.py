@@ -15,6 +15,8 @@ from crawler.request import Request
 Item = dict[str, Any]
 """One dict of plain JSON values, as the spider returned it."""
 
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that may be another one a little later, if nothing else is set."""
 MAX_DEPTH = 200
 """Levels of lists and dicts in an item; far more is what JSON libraries give up on."""
 _MAX_BITS = 14_000
@@ -52,6 +54,8 @@ class Result:
     """Follow-up requests, in the order in which the spider gave them."""
     redirect: str | None = None
     """The Location of a 3xx answer as the server sent it, not yet judged."""
+    set_cookies: tuple[str, ...] = ()
+    """The values of Set-Cookie, as the server sent them."""
     failure: Failure | None = None
     status: int | None = None
     is_private: bool = False

@@ -8,6 +8,8 @@ Sources: RFC 9309, and Google's documentation of its parser where the RFC leaves
     4xx but 429                            everything is allowed
     a redirect that can't be followed      everything is allowed
     429, 5xx, no answer, a broken answer   nothing is known: ask again later, then refuse the host
+    no such host, no TLS, an address       no page can be got either: each fails for that reason
+      where we may not go
 
 Lines become records here, and records the one group that is meant for us. protego, which knows what
 paths a rule fits and which rule wins, is given nothing but that group: with all of a file it takes
@@ -109,12 +111,15 @@ def judge(outcome: bytes | Failure, user_agent: str) -> RobotsRules | Failure:
     `status`, that of a redirect that wasn't followed (to nowhere, to itself, or more than
     MAX_REDIRECTS) of the kind `redirect`.
 
-    A Failure given back is of the kind `robots-unreachable`: to be tried again later if it is
-    `retryable`, and to be the failure of every page of the host if not, or in the end.
+    A Failure given back is to be tried again later if it is `retryable`, and to be the failure of
+    every page of the host if not, or in the end. It is of the kind `robots-unreachable`, unless no
+    connection can be made at all.
     """
     if isinstance(outcome, bytes):
         return parse(outcome, user_agent)
     status = outcome.status if outcome.kind == "status" and outcome.status is not None else 0
+    if outcome.kind in ("address", "dns", "tls"):
+        return outcome  # no page of the site can be got either, and for the same reason
     if outcome.kind in ("redirect", "url") or (300 <= status < 500 and status != 429):
         return ALLOW_ALL
     # A body that is cut off or can't be unpacked may have held any rule, so it is no file at all.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -246,6 +247,23 @@ class Crawl:
         return CrawlResult(self.engine.stats, verdict, self._sink.items, self._sink.failures)
 
 
+def _mark(settings: Settings) -> Callable[[Request], bytes]:
+    """How requests are compared."""
+    from functools import partial
+
+    from crawler.canonical import TRACKING
+    from crawler.fingerprint import fingerprint
+
+    names = [
+        name
+        for given in settings.drop_parameters
+        for name in (TRACKING if given == "tracking" else [given])
+    ]
+    if not names and not settings.keep_fragments:
+        return fingerprint
+    return partial(fingerprint, keep_fragment=settings.keep_fragments, drop_parameters=names)
+
+
 def _source(spider: Spider) -> dict[str, str] | None:
     """The spider's file, and a hash of what stands in it."""
     import hashlib
@@ -380,6 +398,7 @@ def _engine(
     """The engine with its stages; its executor ends with the block."""
     from crawler import worker
     from crawler.collector import Collector, CompletionCollector
+    from crawler.cookies import CookieJars
     from crawler.engine import Engine
     from crawler.executors import make_executor
     from crawler.limits import Limits
@@ -388,6 +407,7 @@ def _engine(
     from crawler.retry import RetryPolicy
     from crawler.scheduler import Scheduler
     from crawler.scope import Scope
+    from crawler.spider import takes_response
 
     if settings.mode in ("sequential", "threads"):
         import crawler.fetchers.requests  # noqa: F401  (while the practice site gets ready)
@@ -396,10 +416,15 @@ def _engine(
         max_body=settings.max_body,
         user_agent=settings.user_agent,
         arguments=arguments,
+        retry_statuses=settings.retry_statuses,
         max_page_items=settings.max_page_items,
         max_page_links=settings.max_page_links,
         private_addresses=settings.private_addresses,
     )
+    # A bare spider fetches for itself, and what it is given may be no page of a site at all.
+    is_asked = settings.robots and takes_response(spider.function)
+    if not settings.robots:
+        logging.getLogger("crawler").warning("robots.txt is ignored")
     collect = CompletionCollector if settings.order == "completion" else Collector
     executor = make_executor(
         settings.mode,
@@ -430,6 +455,9 @@ def _engine(
                 max_pages=settings.max_pages,
                 max_depth=settings.max_depth,
                 journal=sink.folder.journal,
+                mark=_mark(settings),
+                skip=sink.folder.skip if settings.log_skipped else lambda _: None,
+                robots_agent=settings.user_agent if is_asked else None,
             ),
             executor=executor,
             slots=settings.slots,
@@ -440,6 +468,7 @@ def _engine(
             gauge=block.engine,
             until_empty=settings.pages is not None and settings.pages.until_empty,
             max_items=settings.max_items,
+            cookies=CookieJars() if settings.cookies else None,
             limits=Limits(
                 max_seconds=settings.max_seconds,
                 max_bytes=settings.max_bytes,

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from crawler.entry import Entry
+from crawler.fingerprint import fingerprint
 from crawler.frontier import Frontier
+from crawler.gate import Gate
 from crawler.journal import Journal
 from crawler.politeness import Politeness
-from crawler.ranks import Ranks, Skipped, mark_of
+from crawler.ranks import Ranks, Skipped
 from crawler.request import Request
 from crawler.result import Failure, Result
 from crawler.retry import RetryPolicy
@@ -32,7 +34,10 @@ def _ignore(_: Skipped) -> None:
 
 
 class Scheduler:
-    """Gives out requests, takes back those that aren't done, and follows links at commit."""
+    """Gives out requests, takes back those that aren't done, and follows links at commit.
+
+    `robots_agent` is the User-Agent by which robots.txt is read; None reads none.
+    """
 
     def __init__(
         self,
@@ -45,7 +50,9 @@ class Scheduler:
         scope: Scope | None = None,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        mark: Callable[[Request], bytes] = fingerprint,
         skip: Callable[[Skipped], None] = _ignore,
+        robots_agent: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._politeness = politeness
@@ -61,9 +68,18 @@ class Scheduler:
             scope=scope or Scope(),
             max_pages=max_pages,
             max_depth=max_depth,
+            mark=mark,
             unwanted=self._speculation.drop,
             skip=skip,
         )
+        self._gate = None
+        if robots_agent is not None:
+            self._gate = Gate(
+                robots_agent,
+                frontier=self._frontier,
+                politeness=politeness,
+                wait_before=self._wait_before,
+            )
         self._ranked: dict[int, Entry] = {}
         self._attempts: dict[bytes, int] = {}
         """Made in an earlier session, by requests that aren't done."""
@@ -112,34 +128,41 @@ class Scheduler:
     def next(self, max_rank: float, *, may_speculate: bool = False) -> Entry | None:
         """The next request that may go now, at most of that rank; None if there is none.
 
-        An entry with a `result` was speculated: it is finished.
+        An entry with a `result` is finished: it was speculated, or may not be fetched.
         """
         now = self._clock()
-        entry = self._frontier.take(now, max_rank)
+        entry = self._take(now, max_rank)
         while entry is None and self.known <= max_rank:
             ranked = self._next_ranked()
             if ranked is None:
                 break
             if ranked.result is not None:
                 return ranked
-            entry = self._frontier.take(now, max_rank)
+            entry = self._take(now, max_rank)
         if entry is None and may_speculate:
-            entry = self._take_ahead(now)
-        if entry is not None and self._politeness.is_blocked(entry.host):
-            entry.result = _BLOCKED
-        elif entry is not None:
+            entry = self._take(now, self._speculation.last_rank)
+        if entry is not None and entry.result is None:
             entry.attempts += 1
             entry.is_in_flight = True
             self._politeness.started(entry.host, now)
         return entry
 
-    def _take_ahead(self, now: float) -> Entry | None:
-        """The next one that has no rank yet; those of hosts that were given up are finished."""
-        while (entry := self._frontier.take(now, self._speculation.last_rank)) is not None:
-            is_blocked = self._politeness.is_blocked(entry.host)
-            if not (is_blocked and self.finished_ahead(entry, _BLOCKED)):
+    def _take(self, now: float, max_rank: float) -> Entry | None:
+        """The next one that may go, or that is finished because it may not be fetched."""
+        while (taken := self._frontier.take(now, max_rank)) is not None:
+            entry = self._admitted(taken, now)
+            if entry is None:
+                continue
+            if entry.result is None or not self.finished_ahead(entry, entry.result):
                 return entry
         return None
+
+    def _admitted(self, entry: Entry, now: float) -> Entry | None:
+        """What to fetch for an entry; it has a result if it may not be fetched."""
+        if self._politeness.is_blocked(entry.host) and not entry.is_robots:
+            entry.result = _BLOCKED
+            return entry
+        return entry if self._gate is None else self._gate.admit(entry, now)
 
     def seconds_to_next(self, max_rank: float, *, may_speculate: bool = False) -> float | None:
         """How long until a request of at most that rank may go, None if none waits."""
@@ -197,12 +220,20 @@ class Scheduler:
 
     def retry(self, entry: Entry, failure: Failure) -> bool:
         """Put a failed request back under its rank if the policy says so."""
-        wait = self._retry.wait_before(failure, attempts=entry.attempts, retries=self._retries)
+        wait = self._wait_before(failure, entry.attempts)
         if wait is None:
             return False
         self._journal.attempted(entry.fingerprint, entry.attempts)
         self._frontier.add(entry, due=self._clock() + wait)
         return True
+
+    def _wait_before(self, failure: Failure, attempts: int) -> float | None:
+        return self._retry.wait_before(failure, attempts=attempts, retries=self._retries)
+
+    def robots_returned(self, entry: Entry, result: Result) -> None:
+        """An attempt to get a robots.txt is over."""
+        if self._gate is not None:
+            self._gate.returned(entry, result, self._clock())
 
     def redirect(self, entry: Entry, status: int, location: str) -> Failure | None:
         """Put a redirected request back under its rank with its new URL, or say why not."""
@@ -220,7 +251,7 @@ class Scheduler:
             ahead = len(self._speculation)
             if self._speculation.is_full or not self._ranks.has_room_for(ahead):
                 return
-            mark = mark_of(request)
+            mark = self._ranks.mark_of(request)
             if mark in self._speculation:
                 continue
             if self._ranks.may_get_rank(request, mark, entry.depth + 1):
@@ -234,10 +265,10 @@ class Scheduler:
 
     # At commit.
 
-    def committed(self, entry: Entry) -> str | None:
+    def committed(self, entry: Entry, result: Result) -> str | None:
         """A ranked entry is being committed. Says why its page is left out, if it is."""
         del self._ranked[entry.rank]
-        return self._ranks.committed(entry)
+        return self._ranks.committed(entry, result)
 
     def follow(self, entry: Entry, requests: Iterable[Request]) -> None:
         """Queue the follow-ups of a page that is being committed, in their order."""
@@ -246,7 +277,7 @@ class Scheduler:
     def forget(self, requests: Iterable[Request]) -> None:
         """Drop what was speculated for a page that turned out not to count."""
         for request in requests:
-            self._speculation.drop(mark_of(request))
+            self._speculation.drop(self._ranks.mark_of(request))
 
     def done(self, entry: Entry, result: Result, *, items: int, left_out: str | None) -> None:
         """Note what became of an entry: `items` were written, or it was left out."""

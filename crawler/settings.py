@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
+from crawler.result import RETRYABLE_STATUSES
 from crawler.version import __version__
 
 if TYPE_CHECKING:
@@ -103,6 +104,19 @@ class Settings:
     window_bytes: int = 64 * 1024 * 1024
     """The same in bytes of page they came from."""
     user_agent: str = USER_AGENT
+    robots: bool = True
+    """Whether robots.txt is obeyed (RFC 9309)."""
+    cookies: bool = True
+    """Whether cookies are kept, for all workers together."""
+    retry_statuses: tuple[int, ...] = tuple(sorted(RETRYABLE_STATUSES))
+    """Statuses after which a page is tried again."""
+    keep_fragments: bool = False
+    """Whether URLs that differ in what is behind `#` are different pages."""
+    drop_parameters: tuple[str, ...] = ()
+    """Parameters of the query that make no difference, `*` for any characters; `tracking` stands
+    for those that tell where a visitor came from."""
+    log_skipped: bool = False
+    """Whether each link that is not followed is a line in `skipped.jsonl`."""
     keep_runs: int = 10
     """Run folders of a name that are kept."""
 
@@ -226,6 +240,14 @@ def _patterns(value: object) -> tuple[str, ...]:
     return patterns
 
 
+def _statuses(value: object) -> tuple[int, ...]:
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        raise ValueError(f"{value!r} is no list of statuses")  # noqa: TRY004
+    statuses = tuple(_number(int, 100, "(a status)", 599)(text) for text in texts if text != "")
+    return tuple(sorted(set(statuses)))
+
+
 def _retry(value: object) -> object:
     if not callable(getattr(value, "wait_before", None)):
         raise ValueError(f"{value!r} is no RetryPolicy")  # noqa: TRY004
@@ -311,6 +333,12 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "window": _number(int, 1, "results"),
     "window_bytes": _number(int, 1, "bytes"),
     "user_agent": _header_text,
+    "robots": _switch,
+    "cookies": _switch,
+    "retry_statuses": _statuses,
+    "keep_fragments": _switch,
+    "drop_parameters": _texts,
+    "log_skipped": _switch,
     "keep_runs": _number(int, 1, "runs"),
 }
 

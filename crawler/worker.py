@@ -9,19 +9,20 @@ from __future__ import annotations
 import inspect
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from crawler.arguments import arguments_for
-from crawler.errors import CrawlError, FetchError, ItemError
+from crawler.errors import CrawlError, FetchError, ItemError, Retry
 from crawler.fetchers import Exchange, Fetcher, make_fetcher
 from crawler.loader import beside, load_function, plain_request
 from crawler.request import Request
 from crawler.response import Response
-from crawler.result import Failure, Item, Result, plain
-from crawler.retry import RETRYABLE_STATUSES, parse_retry_after
+from crawler.result import RETRYABLE_STATUSES, Failure, Item, Result, plain
+from crawler.retry import parse_retry_after
+from crawler.robots import MAX_BYTES
 from crawler.spider import takes_response
 from crawler.url import problem_with
 
@@ -35,6 +36,10 @@ class Monitor(Protocol):
 
     def parsing(self) -> None:
         """The page is there, the spider begins."""
+        ...
+
+    def idle(self) -> None:
+        """It was no page."""
         ...
 
     def done(self, *, items: int, body_bytes: int, failed: bool) -> None:
@@ -59,6 +64,7 @@ class WorkerSettings:
     user_agent: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the spider."""
+    retry_statuses: tuple[int, ...] = tuple(RETRYABLE_STATUSES)
     max_page_items: int = 100_000
     max_page_links: int = 100_000
     private_addresses: str = "auto"
@@ -96,7 +102,7 @@ class _Seat:
             self.functions[reference] = _Loaded(function, takes_page, arguments)
         return self.functions[reference]
 
-    def fetch(self, request: Request, *, private: bool) -> Exchange:
+    def fetch(self, request: Request, *, private: bool, cut_at: int | None = None) -> Exchange:
         if self.fetcher is None:
             self.fetcher = make_fetcher(
                 timeout=self.settings.timeout,
@@ -105,7 +111,7 @@ class _Seat:
             )
         rule = self.settings.private_addresses
         private = rule == "allow" or (rule == "auto" and private)
-        return self.fetcher.fetch(request, private=private)
+        return self.fetcher.fetch(request, private=private, cut_at=cut_at)
 
 
 _seat: ContextVar[_Seat] = ContextVar("seat")
@@ -136,6 +142,26 @@ def run(reference: str, request: Request, *, private: bool = True) -> Result:
     return result
 
 
+def read_robots(request: Request, *, private: bool = True) -> Result:
+    """Fetch a robots.txt: what it holds, read as Latin-1, is `robots` of an item. Never raises."""
+    seat = _seat.get()
+    started = time.perf_counter()
+    exchange = None
+    try:
+        seat.monitor.fetching(request.url)
+        exchange = _fetch(seat, request, private=private, cut_at=MAX_BYTES + 1)
+        location = _redirect_target(exchange)
+        if location is not None:
+            return _result(exchange, started, redirect=location)
+        _raise_for_status(exchange, request, RETRYABLE_STATUSES)
+    except FetchError as error:
+        return _result(exchange, started, failure=error.failure)
+    finally:
+        seat.monitor.idle()
+    given = _Given([{"robots": exchange.body.decode("latin-1")}], [])
+    return _result(exchange, started, given=given)
+
+
 def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Result:
     started = time.perf_counter()
     exchange = None
@@ -148,7 +174,7 @@ def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Re
             location = _redirect_target(exchange)
             if location is not None:
                 return _result(exchange, started, redirect=location)
-            _raise_for_status(exchange, request)
+            _raise_for_status(exchange, request, seat.settings.retry_statuses)
             argument = Response(
                 request.url,
                 exchange.body,
@@ -169,6 +195,8 @@ def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Re
     try:
         returned = loaded.function(argument, **loaded.arguments)
         given = _given(returned, reference, seat.settings)
+    except Retry as error:
+        failure = Failure("spider", _headline(error), retryable=True, retry_after=error.after)
     except ItemError as error:
         failure = Failure("item", str(error))
     except _TooManyError as error:
@@ -182,11 +210,11 @@ def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Re
     return _result(exchange, started, fetched=fetched, given=given, failure=failure)
 
 
-def _fetch(seat: _Seat, request: Request, *, private: bool) -> Exchange:
+def _fetch(seat: _Seat, request: Request, *, private: bool, cut_at: int | None = None) -> Exchange:
     problem = problem_with(request.url)
     if problem:
         raise FetchError(Failure("url", problem))
-    return seat.fetch(request, private=private)
+    return seat.fetch(request, private=private, cut_at=cut_at)
 
 
 def _redirect_target(exchange: Exchange) -> str | None:
@@ -195,7 +223,7 @@ def _redirect_target(exchange: Exchange) -> str | None:
     return None
 
 
-def _raise_for_status(exchange: Exchange, request: Request) -> None:
+def _raise_for_status(exchange: Exchange, request: Request, retryable: Collection[int]) -> None:
     is_unasked_part = exchange.status == 206 and "range" not in map(str.lower, request.headers)
     if is_unasked_part or not 200 <= exchange.status < 300:
         part = " with a part of the page, which nobody asked for" if is_unasked_part else ""
@@ -204,7 +232,7 @@ def _raise_for_status(exchange: Exchange, request: Request) -> None:
                 "status",
                 f"the server answered {exchange.status}{part}",
                 status=exchange.status,
-                retryable=exchange.status in RETRYABLE_STATUSES,
+                retryable=exchange.status in retryable,
                 retry_after=parse_retry_after(_header(exchange, "retry-after")),
             )
         )
@@ -212,6 +240,12 @@ def _raise_for_status(exchange: Exchange, request: Request) -> None:
 
 def _header(exchange: Exchange, wanted: str) -> str | None:
     return next((value for name, value in exchange.headers if name.lower() == wanted), None)
+
+
+def _all(exchange: Exchange | None, wanted: str) -> tuple[str, ...]:
+    if exchange is None:
+        return ()
+    return tuple(value for name, value in exchange.headers if name.lower() == wanted)
 
 
 def _result(
@@ -229,6 +263,7 @@ def _result(
         items=given.items if given is not None else [],
         follow=given.follow if given is not None else [],
         redirect=redirect,
+        set_cookies=_all(exchange, "set-cookie"),
         failure=failure,
         status=exchange.status if exchange is not None else None,
         is_private=exchange is not None and exchange.is_private,

@@ -13,7 +13,9 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler import Response, Retry, run, spider
 from crawler.collector import Collector
+from crawler.demo import PracticeSite
 from crawler.engine import Engine
 from crawler.errors import CrawlError, WorkerDiedError
 from crawler.journal import Journal
@@ -310,3 +312,31 @@ def test_stop_finishes_what_is_in_flight_and_commits_up_to_the_gap() -> None:
     assert [item["n"] for item in sink.items] == list(range(len(sink.items)))
     assert 5 <= len(sink.items) <= 9
     assert engine.in_flight == 0
+
+
+def test_a_spider_may_ask_for_another_attempt(site: PracticeSite) -> None:
+    """As often as `retries` says."""
+    tries: list[str] = []
+
+    @spider()
+    def wary(response: Response) -> Item:
+        tries.append(response.url)
+        if len(tries) < 3:
+            raise Retry("the page looks wrong", after=0.01)
+        return {"tries": len(tries)}
+
+    found = run(wary, urls=[f"{site.url}/empty"])
+    assert (found.items, found.stats.retries) == ([{"tries": 3}], 2)
+    tries.clear()
+    found = run(wary, urls=[f"{site.url}/empty"], retries=1)
+    assert found.failures[0]["message"] == "Retry: the page looks wrong"
+
+
+def test_which_statuses_are_tried_again_can_be_set(site: PracticeSite) -> None:
+    @spider()
+    def nothing(_: Response) -> None: ...
+
+    urls = [f"{site.url}/status/{status}" for status in (418, 500)]
+    policy = RetryPolicy(wait=tenacity.wait_none())
+    found = run(nothing, urls=urls, retry_statuses="418", retry=policy)
+    assert [(f["status"], f["attempts"]) for f in found.failures] == [(418, 3), (500, 1)]

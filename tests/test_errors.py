@@ -23,7 +23,7 @@ def drawn() -> dict[str, str]:
     assert errors.__doc__ is not None
     parents, above = {}, {}
     for line in errors.__doc__.splitlines():
-        match = re.match(r"    ([│├└─ ]*)(\w+Error)\b", line)
+        match = re.match(r"    ([│├└─ ]*)([A-Z]\w+)(?:  |$)", line)
         if match:
             depth = len(match[1]) // 4
             above[depth] = match[2]

@@ -338,3 +338,43 @@ def test_a_stuck_page_behind_the_end_does_not_hold_up_the_crawl() -> None:
         assert not release.is_set()
     finally:
         release.set()
+
+
+def test_what_makes_two_urls_the_same_can_be_set(site: PracticeSite) -> None:
+    @spider()
+    def listing(response: Response) -> Any:
+        yield {"url": response.url.partition("/empty")[2]}
+        if response.url.endswith("/empty"):
+            for end in ("#a", "#b", "?utm_source=x", "?sid=1", "?sid=2"):
+                yield response.follow(f"/empty{end}")
+
+    def found(**settings: Any) -> list[str]:
+        items = crawler.run(listing, urls=[f"{site.url}/empty"], **settings).items
+        return [item["url"] for item in items]
+
+    assert found() == ["", "?utm_source=x", "?sid=1", "?sid=2"]
+    assert found(keep_fragments=True) == ["", "#a", "#b", "?utm_source=x", "?sid=1", "?sid=2"]
+    assert found(drop_parameters="tracking") == ["", "?sid=1", "?sid=2"]
+    assert found(drop_parameters=["s*", "tracking"]) == [""]
+
+
+def test_what_was_left_out_can_be_listed(site: PracticeSite, tmp_cwd: Path) -> None:
+    spider_file(
+        tmp_cwd / "walk.py",
+        "@spider()\ndef walk(response):\n"
+        "    yield {}\n"
+        "    yield from map(response.follow, ['/a', '/a', 'http://other.test/', '/no', '/private'])\n",
+    )
+    done = crawl(
+        "run", "walk.py", "--urls", f"{site.url}/empty", "--deny", "/no", "--log-skipped", "-q"
+    )
+    assert done.returncode == 3, "there is no page /a"
+    (listed,) = tmp_cwd.glob("output/runs/walk/*/skipped.jsonl")
+    lines = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert sorted((line["reason"], line["url"].removeprefix(site.url)) for line in lines) == [
+        ("deny", "/no"),
+        ("duplicate", "/a"),
+        ("robots", "/private"),
+        ("scope", "http://other.test/"),
+    ]
+    assert {line["parent"] for line in lines} == {0}

@@ -84,6 +84,7 @@ def test_a_host_that_never_answers_does_not_hold_up_the_others() -> None:
             urls=[f"{url}/{number}" for number in range(12) for url in urls],
             concurrency=8,
             per_host=3,
+            robots=False,
         )
     assert others_are_done.is_set()
     assert (result.stats.pages, result.stats.requests) == (120, 120)
@@ -105,7 +106,10 @@ def test_retry_after_stops_the_host_and_no_other() -> None:
     with hosts(2, answer) as (limited, free):
         urls = [f"{url}/{number}" for number in range(20) for url in (limited, free)]
         result = crawler.run(
-            address, urls=urls, hosts={limited.removeprefix("http://"): {"per_host": 1}}
+            address,
+            urls=urls,
+            hosts={limited.removeprefix("http://"): {"per_host": 1}},
+            robots=False,
         )
     assert (result.stats.pages, result.stats.retries, result.stats.failed) == (40, 2, 0)
     first, second, third, *_ = times["127.0.0.2"]
@@ -169,7 +173,7 @@ def test_what_was_fetched_ahead_of_its_rank_is_given_up_too() -> None:
     assert politeness.is_blocked("x")
     assert scheduler.next(10, may_speculate=True) is None
     assert scheduler.ahead_results == 3
-    scheduler.committed(entry)
+    scheduler.committed(entry, Result())
     scheduler.follow(entry, links)
     found = [ahead.result for ahead in scheduler.finished(10)]
     assert [each.failure.kind for each in found if each and each.failure] == ["blocked"] * 3

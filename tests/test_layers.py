@@ -22,6 +22,7 @@ RULES = {
     "entry",
     "escape",
     "frontier",
+    "gate",
     "journal",
     "limits",
     "part",

@@ -125,10 +125,10 @@ SAVED = REPOSITORY.parent / "shared" / "data" / "qiushibaike" / "pages"
 @pytest.mark.skipif(not SAVED.is_dir(), reason="the saved pages of 2020-11-03 are not here")
 @pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
 def test_the_thirteen_real_pages(mode: str, tmp_cwd: Path) -> None:
-    """13 requests, 325 posts; the same bytes in every mode."""
+    """13 requests and one for robots.txt, 325 posts; the same bytes in every mode."""
     with served(tmp_cwd / "www") as (url, log):
         result = crawler.run(QIUSHIBAIKE, pages=13, site=url, mode=mode, output="posts.json")
-    assert sorted(log) == sorted(f"/text/page/{page}/" for page in range(1, 14))
+    assert sorted(log) == sorted(["/robots.txt", *(f"/text/page/{page}/" for page in range(1, 14))])
     assert result.exit_code == 0
     assert len({item["id"] for item in result.items}) == 325
     assert [item["page"] for item in result.items[::25]] == list(range(1, 14))
@@ -156,6 +156,9 @@ def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
         def log_request(self, *_: Any) -> None:
             asked.append(self.path)
+
+        def log_message(self, *_: Any) -> None:
+            pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -108,7 +108,7 @@ def test_r3_too_many_requests_is_no_permission() -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("timeout", "page-timeout", "connection", "dns", "tls", "protocol", "truncated"),
+        *("timeout", "page-timeout", "connection", "protocol", "truncated"),
         *("decode", "too-large", "worker"),
     ],
 )
@@ -116,6 +116,12 @@ def test_r4_no_answer_and_a_broken_one_are_no_permission(kind: str, retryable: b
     outcome = judge(failed(kind, retryable=retryable), AGENT)
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.retryable) == ("robots-unreachable", retryable)
+
+
+@pytest.mark.parametrize("kind", ["dns", "tls", "address"])
+def test_r4_where_nothing_can_be_got_pages_fail_for_that_reason(kind: str) -> None:
+    failure = failed(kind)
+    assert judge(failure, AGENT) is failure
 
 
 def test_r4_a_part_that_nobody_asked_for_is_no_file() -> None:

@@ -38,6 +38,9 @@ class Diary:
     def parsing(self) -> None:
         self.entries.append("parsing")
 
+    def idle(self) -> None:
+        self.entries.append("idle")
+
     def done(self, *, items: int, body_bytes: int, failed: bool) -> None:
         self.entries.append(("done", items, body_bytes > 0, failed))
 

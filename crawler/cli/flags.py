@@ -27,6 +27,13 @@ _SETTINGS = (
     click.option("--timeout", metavar="SECONDS", help="For connecting, and for an answer (30)."),
     click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180)."),
     click.option("--retries", metavar="N", help="Further attempts after passing failures (2)."),
+    click.option(
+        "--retry-statuses", metavar="N,N", help="Which statuses are tried again (408,425,429,5xx)."
+    ),
+    click.option(
+        "--robots/--ignore-robots", default=None, help="Obey robots.txt, or don't. Default: obey."
+    ),
+    click.option("--cookies/--no-cookies", default=None, help="Keep cookies. Default: yes."),
     click.option("--max-pages", metavar="N", help="End after so many pages."),
     click.option("--max-items", metavar="N", help="End after so many items."),
     click.option("--max-depth", metavar="N", help="Follow links so far from a start page."),
@@ -42,6 +49,19 @@ _SETTINGS = (
     ),
     click.option("--allow", multiple=True, metavar="REGEX", help="Follow only URLs that match."),
     click.option("--deny", multiple=True, metavar="REGEX", help="Don't follow URLs that match."),
+    click.option(
+        "--keep-fragments", is_flag=True, default=None, help="What is behind # is another page."
+    ),
+    click.option(
+        "--drop-parameter",
+        "drop_parameters",
+        multiple=True,
+        metavar="NAME",
+        help="Of the query, when URLs are compared; * for any characters; or tracking.",
+    ),
+    click.option(
+        "--log-skipped", is_flag=True, default=None, help="List links not followed, with reasons."
+    ),
     click.option("--max-failed", metavar="N", help="Exit with 3 if more pages failed (0)."),
     click.option(
         "--min-items", metavar="N", help="Publish nothing and exit with 4 below this (0)."

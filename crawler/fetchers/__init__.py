@@ -22,10 +22,13 @@ class Exchange:
 class Fetcher(Protocol):
     """Does one exchange. Not shared between threads."""
 
-    def fetch(self, request: Request, *, private: bool = True) -> Exchange:
+    def fetch(
+        self, request: Request, *, private: bool = True, cut_at: int | None = None
+    ) -> Exchange:
         """Raises FetchError with the classified Failure when the exchange itself failed.
 
-        Unless `private`, it goes to no private address (see `crawler.address`).
+        Unless `private`, it goes to no private address (see `crawler.address`). Of a body longer
+        than `cut_at`, if given, the rest is left away; else one that is too large is a failure.
         """
         ...
 

@@ -52,7 +52,9 @@ class RequestsFetcher:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
-    def fetch(self, request: Request, *, private: bool = True) -> Exchange:
+    def fetch(
+        self, request: Request, *, private: bool = True, cut_at: int | None = None
+    ) -> Exchange:
         """See `Fetcher.fetch`."""
         self._terms.private = private
         try:
@@ -67,7 +69,7 @@ class RequestsFetcher:
             )
             try:
                 is_redirect = 300 <= response.status_code < 400
-                body = self._skip(response) if is_redirect else self._read(response)
+                body = self._skip(response) if is_redirect else self._read(response, cut_at)
             finally:
                 # Also closes the connection when something is left of the body, which would be
                 # read as the next answer.
@@ -79,10 +81,16 @@ class RequestsFetcher:
         headers = list(response.raw.headers.items())
         return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
 
-    def _read(self, response: requests.Response) -> bytes:
-        decoder = ContentDecoder(response.headers.get("Content-Encoding", ""), self._max_body)
-        while chunk := response.raw.read1(_CHUNK, decode_content=False):
-            decoder.feed(chunk)
+    def _read(self, response: requests.Response, cut_at: int | None) -> bytes:
+        coding = response.headers.get("Content-Encoding", "")
+        decoder = ContentDecoder(coding, cut_at or self._max_body)
+        try:
+            while chunk := response.raw.read1(_CHUNK, decode_content=False):
+                decoder.feed(chunk)
+        except FetchError as error:
+            if cut_at is None or error.failure.kind != "too-large":
+                raise
+            return decoder.so_far()
         return decoder.content()
 
     def _skip(self, response: requests.Response) -> bytes:
