@@ -363,7 +363,8 @@ def test_what_was_left_out_can_be_listed(site: PracticeSite, tmp_cwd: Path) -> N
         tmp_cwd / "walk.py",
         "@spider()\ndef walk(response):\n"
         "    yield {}\n"
-        "    yield from map(response.follow, ['/a', '/a', 'http://other.test/', '/no', '/private'])\n",
+        "    for href in ['/a', '/a', 'http://other.test/', '/no', '/private']:\n"
+        "        yield response.follow(href)\n",
     )
     done = crawl(
         "run", "walk.py", "--urls", f"{site.url}/empty", "--deny", "/no", "--log-skipped", "-q"
