@@ -19,8 +19,9 @@ class Request:
     `json` (any JSON value) or `form` (names and values) becomes the body, with its Content-Type,
     and turns GET into POST. `callback` is the function of the spider's module that gets the page,
     by name or itself; None is the spider. `meta` is yours: plain JSON values that come back as
-    `response.meta` (pagination puts the page number there). A follow-up that was asked for before
-    is left out unless `dont_filter`. `session` names one of several cookie jars, for several
+    `response.meta` (pagination puts the page number there). Of the follow-ups that wait, those of
+    the highest `priority` come first. A follow-up that was asked for before is left out unless
+    `dont_filter`. `session` names one of several cookie jars, for several
     logins at once. `history` holds the URLs that redirected here, oldest first.
     """
 
@@ -30,6 +31,7 @@ class Request:
     body: bytes | None = None
     callback: str | Callable[..., Any] | None = None
     meta: Json = field(default_factory=dict)
+    priority: int = 0
     dont_filter: bool = False
     session: str = ""
     history: tuple[str, ...] = ()

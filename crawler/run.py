@@ -456,6 +456,7 @@ def _engine(
                 max_depth=settings.max_depth,
                 journal=sink.folder.journal,
                 mark=_mark(settings),
+                is_ordered=settings.order == "input",
                 skip=sink.folder.skip if settings.log_skipped else lambda _: None,
                 robots_agent=settings.user_agent if is_asked else None,
             ),

@@ -16,6 +16,7 @@ RULES = {
     "verdict",
     "address",
     "arguments",
+    "backlog",
     "backoff",
     "content",
     "cookies",
