@@ -116,7 +116,9 @@ class RunFolder:
         except CrawlError:
             lock.release()
             raise
-        folder = cls(path, {**old, **_by_whom(), **facts}, journal, lock=lock)
+        session = {"at": _when(), "command": sys.argv}
+        resumed = [*old.get("resumed", []), session]
+        folder = cls(path, {**old, **_by_whom(), **facts, "resumed": resumed}, journal, lock=lock)
         try:
             offsets = (journal.state() or {}).get("offsets", {})
             for part in folder._parts():
@@ -128,7 +130,7 @@ class RunFolder:
             folder._let_go()
             raise
         folder._facts.pop("finished", None)
-        folder.note(state="running", resumed=[*old.get("resumed", []), _when()])
+        folder.note(state="running")
         return folder
 
     @property
@@ -274,12 +276,12 @@ def _when() -> str:
 
 
 def _facts(name: str, run_id: str, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"id": run_id, "name": name, "started": _when(), **_by_whom(), **facts}
+    begun = {"id": run_id, "name": name, "started": _when(), "command": sys.argv}
+    return {**begun, **_by_whom(), **facts}
 
 
 def _by_whom() -> dict[str, Any]:
     return {
-        "command": sys.argv,
         "pid": os.getpid(),
         "versions": {"crawl-in-order": __version__, "python": platform.python_version()},
     }
