@@ -193,10 +193,15 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """A run that ends without saying how has failed."""
-        if not self._is_closed:
+        if self._is_closed:
+            return
+        try:
             self.close("failed", {})
+        except OutputError:
+            if kind is None:
+                raise  # else what broke first says more
 
     def remove_older(self, keep: int) -> None:
         """Remove all but the last `keep` runs of this name, never this one."""
@@ -306,7 +311,18 @@ class _FileLog(logging.FileHandler):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
+        self._is_broken = False
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Say once, in place of a traceback per line, that it can't be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._is_broken:
+            self._is_broken = True
+            why = error.strerror or error
+            logging.getLogger(__name__).warning("can't write %s: %s", self.baseFilename, why)
 
     def close(self) -> None:
         with suppress(OSError):  # a full disk; what matters says so itself
