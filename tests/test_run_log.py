@@ -91,8 +91,10 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_no_traceback(log: RunLog, capsys: pytest.CaptureFixture[str]) -> None:
-    before = log.setStream(FullDisk())
-    ours.info("hello")
-    log.setStream(before)
+def test_a_full_disk_is_no_traceback(
+    log: RunLog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "stream", FullDisk())
+        ours.info("hello")
     assert capsys.readouterr().err == ""
