@@ -34,7 +34,9 @@ from crawler.scheduler import Scheduler
 
 SITE = "https://www.example.org/section/page/"
 LINKS = 4
-"""New links on a page; as many again lead to pages known already."""
+"""New links on a page, at most: three pages of four are at the end of the site."""
+KNOWN = 1
+"""Links on a page that lead to pages known already."""
 SLOTS = 16
 
 
@@ -58,7 +60,7 @@ class AtOnce(Executor):
         future: Future[Any] = Future()
         number = int(args[1].url.rpartition("/")[2])
         new = range(LINKS * number + 1, min(LINKS * number + LINKS + 1, self._pages))
-        known = range(max(0, number - LINKS), number)
+        known = range(max(0, number - KNOWN), number)
         follow = [Request(f"{SITE}{link}") for link in (*new, *known)]
         future.set_result(
             Result(items=[{"n": number}], follow=follow, status=200, body_bytes=20_000)

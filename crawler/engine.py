@@ -364,7 +364,7 @@ class Engine:
         if failure is not None and self._scheduler.retry(entry, failure):
             self.stats.retries += 1
             _add_one(self.stats.retried, failure.cause)
-            extra = {"kind": failure.cause}
+            extra = {"kind": failure.kind}
             log.info("trying again: %s (%s)", entry.target.url, failure.message, extra=extra)
             return
         self._scheduler.speculate(entry, result.follow)
@@ -463,7 +463,7 @@ class Engine:
         self.stats.failed += 1
         _add_one(self.stats.failures, failure.cause)
         self._sink.fail(_record(entry, failure))
-        extra = {"kind": failure.cause}  # the run's log counts each kind
+        extra = {"kind": failure.kind}  # the run's log counts each kind
         log.warning("failed: %s (%s)", entry.target.url, failure.message, extra=extra)
         if failure.traceback is not None:
             log.info("%s", failure.traceback.rstrip())

@@ -22,7 +22,15 @@ def fingerprint(
     Raises ValueError if the URL is none.
     """
     url = canonical_url(request.url, keep_fragment=keep_fragment, drop_parameters=drop_parameters)
-    body = request.body or b""
+    return _hash(url, request.method, request.session, request.body or b"")
+
+
+def fingerprint_of_url(url: str, method: str = "GET", session: str = "") -> bytes:
+    """That of a request without a body, which needn't be made for it."""
+    return _hash(canonical_url(url), method, session, b"")
+
+
+def _hash(url: str, method: str, session: str, body: bytes) -> bytes:
     # No space is in a URL, and the length tells where the body begins: no two are written alike.
-    head = f"{url} {len(body)} {request.method.upper()} {request.session}".rstrip() + "\n"
+    head = f"{url} {len(body)} {method.upper()} {session}".rstrip() + "\n"
     return blake2b(head.encode("utf-8", "surrogatepass") + body, digest_size=SIZE).digest()

@@ -18,9 +18,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from crawler.errors import LockedError, OutputError, UsageError
 from crawler.request import Request
@@ -78,8 +78,7 @@ _STARTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FollowUp:
+class FollowUp(NamedTuple):
     """A follow-up that was committed and waits for its rank."""
 
     request: Request
@@ -91,8 +90,7 @@ class FollowUp:
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a request."""
 
     outcome: str
@@ -197,7 +195,7 @@ class Journal:
         if self._has_more_on_disk or len(self._queue) >= _MAX_QUEUED:
             self._has_more_on_disk = True
         else:
-            self._queue.append(replace(follow_up, place=place))
+            self._queue.append(follow_up._replace(place=place))
         if len(self._added) >= _MAX_BUFFERED:
             self._write()
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from crawler.dupefilter import DupeFilter
 from crawler.entry import Entry
 from crawler.errors import CrawlError, UsageError
-from crawler.fingerprint import fingerprint
+from crawler.fingerprint import fingerprint, fingerprint_of_url
 from crawler.journal import FollowUp, Journal, Outcome
 from crawler.request import Request
 from crawler.result import Result
@@ -308,6 +309,13 @@ class Ranks:
 def mark_of(request: Request) -> bytes:
     """The request's fingerprint; a URL that is none has one too."""
     try:
+        if request.body is None:
+            return _mark_of_url(request.url, request.method, request.session)
         return fingerprint(request)
     except ValueError:  # it fails its page on the worker, and once is enough
         return request.url.encode("utf-8", "surrogatepass")
+
+
+# A link is looked at when its page is there and again when that is committed, and many links stand
+# on every page of a site.
+_mark_of_url = lru_cache(maxsize=4_096)(fingerprint_of_url)
