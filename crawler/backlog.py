@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from crawler.request import Request
 
@@ -17,8 +17,7 @@ Turn = tuple[int, int]
 _BEFORE_ALL = (-(2**63), -1)
 
 
-@dataclass(frozen=True, slots=True)
-class FollowUp:
+class FollowUp(NamedTuple):
     """A follow-up that was committed and waits for its rank."""
 
     request: Request

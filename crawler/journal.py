@@ -17,10 +17,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from crawler.backlog import Backlog, FollowUp, Turn
 from crawler.errors import LockedError, OutputError, UsageError
@@ -90,8 +90,7 @@ _STARTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a request."""
 
     outcome: str
@@ -199,7 +198,7 @@ class Journal:
                 -request.priority,
             )
         )
-        self._backlog(request).add(replace(follow_up, place=place))
+        self._backlog(request).add(follow_up._replace(place=place))
         if len(self._added) >= _MAX_BUFFERED:
             self._write()
 

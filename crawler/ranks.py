@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -58,6 +59,11 @@ class Ranks:
         self._max_pages = max_pages
         self._max_depth = max_depth
         self._mark = mark
+        # A link is looked at when its page is there and again when that is committed, and many
+        # links stand on every page of a site.
+        self._mark_of_url = lru_cache(maxsize=4_096)(
+            lambda url, method, session: mark(Request(url, method, session=session))
+        )
         self._unwanted = unwanted
         self._skip = skip
         self._seen = DupeFilter()
@@ -291,6 +297,8 @@ class Ranks:
     def mark_of(self, request: Request) -> bytes:
         """The request's fingerprint; a URL that is none has one too."""
         try:
+            if request.body is None:
+                return self._mark_of_url(request.url, request.method, request.session)
             return self._mark(request)
         except ValueError:  # it fails its page on the worker, and once is enough
             return request.url.encode("utf-8", "surrogatepass")

@@ -40,6 +40,8 @@ class Request:
 
     def __post_init__(self, json: Any, form: Mapping[str, Any] | None) -> None:
         """Turn `json` or `form` into method, body and Content-Type."""
+        if json is None and form is None:
+            return
         given = [each for each in (self.body, json, form) if each is not None]
         if len(given) > 1:
             raise ValueError("a request has one body: give body, json or form")

@@ -44,6 +44,11 @@ class Failure:
     """Seconds the server asked to wait (RFC 9110, 10.2.3)."""
     traceback: str | None = None
 
+    @property
+    def cause(self) -> str:
+        """The kind, with the status if that is what failed: `timeout`, `status 404`."""
+        return self.kind if self.kind != "status" else f"status {self.status}"
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

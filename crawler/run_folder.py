@@ -6,7 +6,7 @@ failed.jsonl     a line per page that failed
 skipped.jsonl    a line per link that was not followed, if that was asked for
 journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
 stats.json       counts and times, at the end
-run.log          what happened
+run.log          what happened; of many equal events the first ones (see crawler.run_log)
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from crawler.errors import CrawlError, LockedError, OutputError, UsageError
-from crawler.escape import printable
 from crawler.journal import Journal
 from crawler.part import Part
 from crawler.publish import replacing, sync_folder
+from crawler.run_log import RunLog
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
@@ -64,7 +64,7 @@ class RunFolder:
         self.items = self._part("items.jsonl")
         self.failed = self._part("failed.jsonl")
         self._skipped: Part | None = None
-        self._log = _FileLog(path / "run.log")
+        self._log = RunLog(path / "run.log")
         logging.getLogger().addHandler(self._log)
 
     def _part(self, name: str) -> Part:
@@ -304,29 +304,3 @@ def _locked(folder: Path) -> Any:
             f"another run of {folder.name} is at work; wait for it, or give this one a --name"
         ) from None
     return lock
-
-
-class _FileLog(logging.FileHandler):
-    """One line per event: what a page or a server says can't forge another."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
-        self._is_broken = False
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
-        """Say once, in place of a traceback per line, that it can't be written."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self._is_broken:
-            self._is_broken = True
-            why = error.strerror or error
-            logging.getLogger(__name__).warning("can't write %s: %s", self.baseFilename, why)
-
-    def close(self) -> None:
-        with suppress(OSError):  # a full disk; what matters says so itself
-            super().close()
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n    ".join(printable(line) for line in super().format(record).splitlines())

@@ -173,6 +173,15 @@ class Scheduler:
         due = self._frontier.next_due(math.inf if may_speculate else max_rank)
         return None if due is None else max(0.0, due - self._clock())
 
+    def why_idle(self, max_rank: float) -> dict[str, int]:
+        """Why `next` gave nothing: reasons with weights; see `crawler.accounting`."""
+        reasons = self._frontier.reasons
+        if reasons:
+            return reasons
+        if self.known > max_rank and not self.is_exhausted:
+            return {"order": 1}
+        return {"retry": 1} if self.waiting else {"empty": 1}
+
     def _next_ranked(self) -> Entry | None:
         """Give the next request its rank."""
         entry = self._ranks.next()
