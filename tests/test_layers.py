@@ -25,6 +25,7 @@ RULES = {
     "gate",
     "journal",
     "limits",
+    "outage",
     "part",
     "ranks",
     "speculation",

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import requests
@@ -57,6 +58,7 @@ class RequestsFetcher:
     ) -> Exchange:
         """See `Fetcher.fetch`."""
         self._terms.private = private
+        self._terms.is_connected = False
         try:
             prepared = requests.Request(
                 request.method,
@@ -77,7 +79,10 @@ class RequestsFetcher:
         except FetchError:
             raise
         except Exception as error:
-            raise FetchError(_classify(error)) from error
+            failure = _classify(error)
+            if not self._terms.is_connected:
+                failure = replace(failure, unreached=_is_of_the_way(failure))
+            raise FetchError(failure) from error
         headers = list(response.raw.headers.items())
         return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
 
@@ -153,6 +158,11 @@ def _classify(error: BaseException) -> Failure:
                 is_passing = isinstance(each, socket.gaierror) and each.errno == socket.EAI_AGAIN
                 return Failure(kind, _describe(each), retryable=retryable or is_passing)
     return Failure("connection", _describe(error), retryable=True)
+
+
+def _is_of_the_way(failure: Failure) -> bool:
+    """Whether a connection that was not made failed for a reason that may pass."""
+    return failure.retryable and failure.kind in ("timeout", "connection", "dns")
 
 
 def _is_wrapper(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
