@@ -25,6 +25,7 @@ RULES = {
     "gate",
     "journal",
     "limits",
+    "open_files",
     "outage",
     "part",
     "ranks",
