@@ -4,6 +4,11 @@ As TCP finds its rate (AIMD, RFC 5681): a sign of overload halves the number of 
 in flight to the host, once a round trip; good answers raise it by one in four round trips. Below
 one, the number stands for a pause between two requests, one at a time: 0.25 s at a half, twice as
 long with each further halving, up to 32 s; each good answer shortens the pause by a third.
+
+A host that can't be reached at all may be so because its network is down, or our own. Asking
+costs nobody much then, so the pause is an eighth of the time that has passed, and a second at
+least: a host that comes back after 20 s is asked 2.5 s later. What it was asked before was not too
+much for it, so it goes on without pauses, one request at a time at first.
 """
 
 from __future__ import annotations
@@ -19,6 +24,11 @@ SLOWEST = 1 / 256
 _PAUSE_AT_ONE = 0.125
 _STEP = 0.25
 _SHORTER = 1.5
+
+DOWN = 3
+"""Attempts that didn't reach a host, without an answer in between, after which it is down."""
+_SHARE_OF_OUTAGE = 1 / 8
+_LEAST_PAUSE_WHEN_DOWN = 1.0
 
 ENOUGH = 20
 """Bad answers in a row after which a host that is asked at its slowest rate is given up ..."""
@@ -37,6 +47,8 @@ class Sign(Enum):
     """429: it says that it is asked too fast."""
     TROUBLE = "trouble"
     """It may be overloaded, or down: 503, a time-out, a connection refused or reset."""
+    UNREACHED = "unreached"
+    """The same, and not even a connection was made."""
     FORBIDDEN = "forbidden"
     """403: a page that nobody may see, or a host that wants no more of us."""
     NOTHING = "nothing"
@@ -55,8 +67,11 @@ def sign_of(result: Result) -> Sign:
             return Sign.GOOD
         if status in REFUSALS:
             return REFUSALS[status]
-    elif result.failure is not None and result.failure.kind in ("timeout", "connection"):
-        return Sign.TROUBLE
+    elif result.failure is not None:
+        if result.failure.unreached:
+            return Sign.UNREACHED
+        if result.failure.kind in ("timeout", "connection"):
+            return Sign.TROUBLE
     return Sign.NOTHING
 
 
@@ -102,9 +117,11 @@ class Backoff:
         "_row",
         "_row_began",
         "_settling",
+        "_unreached_since",
         "is_hopeless",
         "limit",
         "most",
+        "unreached",
     )
 
     def __init__(self, most: int) -> None:
@@ -116,6 +133,9 @@ class Backoff:
         self._row = 0
         """Bad answers since the last good one."""
         self._row_began = 0.0
+        self.unreached = 0
+        """Attempts that didn't reach it, since it last answered."""
+        self._unreached_since = 0.0
         self._settling = 0
         """Attempts to come that began before the rate was lowered, and so say nothing new."""
         self._latency: Latency | None = None
@@ -144,10 +164,25 @@ class Backoff:
                 self._lower(in_flight, least=max(1.0, self.most / 4))
         elif sign is not Sign.NOTHING:
             self._count(now)
+            least = self._not_reached(now) if sign is Sign.UNREACHED else SLOWEST
             # A single 503 or time-out between good answers is an accident; some sites have many.
-            is_overload = sign is Sign.TOO_MANY or (sign is Sign.TROUBLE and self._row > 1)
-            if is_overload and is_new:
-                self._lower(in_flight, least=SLOWEST)
+            is_trouble = sign in (Sign.TROUBLE, Sign.UNREACHED) and self._row > 1
+            if is_new and (is_trouble or sign is Sign.TOO_MANY):
+                self._lower(in_flight, least=least)
+
+    def answered(self) -> None:
+        """There was an answer, whatever it was."""
+        if self.unreached >= DOWN:
+            self.limit = max(self.limit, 1.0)
+        self.unreached = 0
+
+    def _not_reached(self, now: float) -> float:
+        """Note it; how far the rate may be lowered for it."""
+        if not self.unreached:
+            self._unreached_since = now
+        self.unreached += 1
+        pause = max(_LEAST_PAUSE_WHEN_DOWN, _SHARE_OF_OUTAGE * (now - self._unreached_since))
+        return max(SLOWEST, _PAUSE_AT_ONE / pause)
 
     def _count(self, now: float) -> None:
         """Count a bad answer."""

@@ -80,6 +80,8 @@ class Gate:
             failure = moved
         known = judge(failure or _body(result), self._user_agent)
         if isinstance(known, Failure) and known.retryable:
+            if failure is not None and failure.unreached and self._politeness.is_down(entry.host):
+                entry.attempts -= 1
             wait = self._wait_before(known, entry.attempts)
             if wait is not None:
                 log.info("trying again: %s (%s)", entry.target.url, known.message)

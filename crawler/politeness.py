@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from crawler.backoff import REFUSALS, Backoff, sign_of
+from crawler.backoff import REFUSALS, Backoff, Sign, sign_of
+from crawler.outage import Outages
 from crawler.result import Result
 from crawler.retry import MAX_RETRY_AFTER
 from crawler.settings import HostRule
@@ -14,6 +16,8 @@ from crawler.settings import HostRule
 _FORGOTTEN_AFTER = 600.0
 """Seconds without a request after which a host's troubles may be forgotten."""
 _FEW_HOSTS = 1_000
+
+log = logging.getLogger("crawler.politeness")
 
 
 class _Host:
@@ -46,8 +50,8 @@ class Politeness:
     - `per_host` requests in flight to a host at most. `hosts` has other numbers for some hosts, by
       patterns such as `*.example.org`; the first that fits is taken.
     - A `Retry-After` with a 403, 429 or 503 is a rest for the whole host, not only for its page.
-    - `adaptive`: a host that is overloaded is asked less (see `Backoff`), and one that doesn't
-      recover is given up: it `is_blocked`.
+    - `adaptive`: a host that is overloaded is asked less (see `Backoff`), one that went away is
+      waited for (see `Outages`), and one that doesn't recover is given up: it `is_blocked`.
 
     Little is kept of hosts that are well and not being asked, however many there were.
     """
@@ -68,6 +72,7 @@ class Politeness:
         self._rules = {pattern.lower(): rule for pattern, rule in (hosts or {}).items()}
         self._crawl_delays: dict[str, float] = {}
         self._blocked: set[str] = set()
+        self._outages = Outages()
         self._hosts: dict[str, _Host] = {}
         self._sweep_at = _FEW_HOSTS
 
@@ -115,13 +120,13 @@ class Politeness:
             return  # it was given up meanwhile
         own = rest = state.delay if self.serial else 0.0
         if result is not None and self.adaptive:
-            state.backoff.ended(
-                sign_of(result), now, in_flight=state.in_flight, seconds=result.fetch_seconds
-            )
+            sign = sign_of(result)
+            self._note_reach(host, state.backoff, sign, result)
+            state.backoff.ended(sign, now, in_flight=state.in_flight, seconds=result.fetch_seconds)
             rest = max(rest, state.backoff.pause)
             if state.backoff.is_hopeless:
                 self._blocked.add(host)
-                del self._hosts[host]
+                self._drop(host)
                 return
         if result is not None:
             rest = max(rest, _asked_to_wait(result))
@@ -132,7 +137,22 @@ class Politeness:
                 state.ready_at = now + rest
                 state.is_spared = rest > own
         elif state.may_be_forgotten(now):
-            del self._hosts[host]
+            self._drop(host)
+
+    def _note_reach(self, host: str, backoff: Backoff, sign: Sign, result: Result) -> None:
+        if sign is Sign.UNREACHED:
+            if self._outages.missed(host) and result.failure is not None:
+                message = "%s can't be reached any more (%s); its pages wait until it can"
+                log.warning(message, host, result.failure.message)
+        elif result.status is not None:
+            # A time-out or a reset is no answer: it may have begun before the host went away.
+            backoff.answered()
+            if self._outages.answered(host):
+                log.warning("%s answers again", host)
+
+    def is_down(self, host: str) -> bool:
+        """Whether it can't be reached, while earlier in the crawl it could, or others could."""
+        return self._outages.is_down(host)
 
     def set_crawl_delay(self, host: str, seconds: float) -> None:
         """The least delay for a host, as its robots.txt asks; 0 for none."""
@@ -172,8 +192,12 @@ class Politeness:
         if len(self._hosts) < self._sweep_at:
             return
         for host in [h for h, state in self._hosts.items() if state.may_be_forgotten(now)]:
-            del self._hosts[host]
+            self._drop(host)
         self._sweep_at = max(_FEW_HOSTS, 2 * len(self._hosts))
+
+    def _drop(self, host: str) -> None:
+        del self._hosts[host]
+        self._outages.forget(host)
 
 
 def _asked_to_wait(result: Result) -> float:

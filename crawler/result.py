@@ -42,6 +42,8 @@ class Failure:
     retryable: bool = False
     retry_after: float | None = None
     """Seconds the server asked to wait (RFC 9110, 10.2.3)."""
+    unreached: bool = False
+    """No connection to the host was made, for a passing reason: it says nothing about the page."""
     traceback: str | None = None
 
     @property

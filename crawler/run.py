@@ -122,6 +122,7 @@ def crawling(
     from crawler.errors import UsageError
     from crawler.executors import layout
     from crawler.loader import end_import_by_worker, load_spider, plain_request
+    from crawler.open_files import make_room
     from crawler.output import StandardOutput, check_targets, parse_target
     from crawler.progress import Block, block_name, remove_stale
     from crawler.run_folder import RunFolder, read_run
@@ -147,6 +148,7 @@ def crawling(
             "'https://site/page/{1..4}/' gives pages)"
         )
     converted = convert_arguments(spider.function, arguments or {})
+    make_room(*_processes(settings))
     targets = [parse_target(text) for text in outputs or []]
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
@@ -248,6 +250,14 @@ class Crawl:
     def _end(self, state: RunState) -> None:
         self.block.engine.update(state=state)
         self.folder.close(state.name.lower(), asdict(self.engine.stats))
+
+
+def _processes(settings: Settings) -> tuple[int, int]:
+    """How many processes fetch, and how many requests are in flight in each of them."""
+    from crawler.executors import layout
+
+    workers, seats = layout(settings.mode, settings.workers, settings.slots)
+    return (workers, seats) if settings.mode == "processes" else (1, workers * seats)
 
 
 def _mark(settings: Settings) -> Callable[[Request], bytes]:
@@ -405,6 +415,7 @@ def _engine(
     from crawler.engine import Engine
     from crawler.executors import make_executor
     from crawler.limits import Limits
+    from crawler.open_files import hosts_to_keep
     from crawler.pipeline import Pipeline
     from crawler.politeness import Politeness
     from crawler.retry import RetryPolicy
@@ -423,6 +434,7 @@ def _engine(
         max_page_items=settings.max_page_items,
         max_page_links=settings.max_page_links,
         private_addresses=settings.private_addresses,
+        hosts_kept=hosts_to_keep(_processes(settings)[1]),
     )
     # A bare spider fetches for itself, and what it is given may be no page of a site at all.
     is_asked = settings.robots and takes_response(spider.function)

@@ -233,12 +233,18 @@ class Scheduler:
 
     def retry(self, entry: Entry, failure: Failure) -> bool:
         """Put a failed request back under its rank if the policy says so."""
-        wait = self._wait_before(failure, entry.attempts)
+        attempts = entry.attempts - self._was_in_vain(entry, failure)
+        wait = self._wait_before(failure, attempts)
         if wait is None:
             return False
+        entry.attempts = attempts
         self._journal.attempted(entry.fingerprint, entry.attempts)
         self._frontier.add(entry, due=self._clock() + wait)
         return True
+
+    def _was_in_vain(self, entry: Entry, failure: Failure) -> bool:
+        """Whether the attempt doesn't count, since its host is down."""
+        return failure.unreached and self._politeness.is_down(entry.host)
 
     def _wait_before(self, failure: Failure, attempts: int) -> float | None:
         return self._retry.wait_before(failure, attempts=attempts, retries=self._retries)

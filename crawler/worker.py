@@ -68,6 +68,8 @@ class WorkerSettings:
     max_page_items: int = 100_000
     max_page_links: int = 100_000
     private_addresses: str = "auto"
+    hosts_kept: int = 32
+    """To how many hosts each seat keeps a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class _Seat:
                 timeout=self.settings.timeout,
                 max_body=self.settings.max_body,
                 user_agent=self.settings.user_agent,
+                hosts_kept=self.settings.hosts_kept,
             )
         rule = self.settings.private_addresses
         private = rule == "allow" or (rule == "auto" and private)

@@ -25,6 +25,7 @@ def refusal(status: int, retry_after: float | None = None) -> Result:
 
 NO_ANSWER = Result(failure=Failure("timeout", ""))
 NO_CONNECTION = Result(failure=Failure("connection", ""))
+UNREACHED = Result(failure=Failure("connection", "", unreached=True))
 
 
 def good(seconds: float = 0.1) -> Result:
@@ -124,6 +125,7 @@ def test_a_host_that_was_down_for_two_minutes_is_not_given_up_and_gets_fast_agai
         (0.1, refusal(429), 330, 40),
         (0.1, refusal(503), 330, 40),
         (0.001, NO_CONNECTION, 330, 40),
+        (0.001, UNREACHED, 350, 60),
         (30.0, NO_ANSWER, 460, 40),
         (0.1, refusal(403), 10, 500),
     ],
@@ -176,6 +178,18 @@ def test_below_one_there_is_a_pause_that_grows_and_shrinks() -> None:
         backoff.ended(Sign.GOOD, 0.0, in_flight=1, seconds=0.1)
         assert before < backoff.limit <= before + 0.25
     assert not backoff.is_at_rest or backoff.limit == 8
+
+
+def test_f24_a_host_that_is_not_reached_is_asked_again_soon_after_it_is_back() -> None:
+    backoff = Backoff(8)
+    now = 0.0
+    while now < 600:
+        backoff.ended(Sign.UNREACHED, now, in_flight=1, seconds=0.1)
+        assert backoff.pause <= 1.001 * max(1.0, now / 8)
+        now += backoff.pause
+    assert backoff.pause == 32
+    backoff.answered()
+    assert (backoff.pause, backoff.limit) == (0, 1)
 
 
 def test_a_single_trouble_between_good_answers_is_an_accident() -> None:
@@ -239,6 +253,8 @@ def test_pages_that_are_merely_slower_are_no_sign(before: float, after: float) -
         (refusal(503), Sign.TROUBLE),
         (NO_ANSWER, Sign.TROUBLE),
         (NO_CONNECTION, Sign.TROUBLE),
+        (UNREACHED, Sign.UNREACHED),
+        (Result(failure=Failure("dns", "", unreached=True)), Sign.UNREACHED),
         (refusal(500), Sign.NOTHING),
         (refusal(401), Sign.NOTHING),
         (Result(), Sign.NOTHING),  # the spider did the fetching

@@ -30,6 +30,8 @@ RULES = {
     "gate",
     "journal",
     "limits",
+    "open_files",
+    "outage",
     "part",
     "ranks",
     "speculation",

@@ -37,8 +37,12 @@ class Fetcher(Protocol):
         ...
 
 
-def make_fetcher(*, timeout: float, max_body: int, user_agent: str) -> Fetcher:
-    """The fetcher of one worker seat."""
+def make_fetcher(
+    *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+) -> Fetcher:
+    """The fetcher of one worker seat; it keeps connections to the last `hosts_kept` hosts."""
     from crawler.fetchers.requests import RequestsFetcher
 
-    return RequestsFetcher(timeout=timeout, max_body=max_body, user_agent=user_agent)
+    return RequestsFetcher(
+        timeout=timeout, max_body=max_body, user_agent=user_agent, hosts_kept=hosts_kept
+    )

@@ -44,6 +44,8 @@ class Terms:
     private: bool = True
     is_private: bool = False
     """Whether the address it went to is one."""
+    is_connected: bool = False
+    """Whether there was a connection, so that what went wrong went wrong on it."""
     ends_at: float = 0.0
 
     def begin(self) -> None:
@@ -141,6 +143,7 @@ class _Connection(HTTPConnection):
             self.connect()
         self.sock.settimeout(self.terms.seconds_left())
         self.terms.is_private = self._is_private
+        self.terms.is_connected = True
         super().send(data)
 
     def _new_conn(self) -> socket.socket:
@@ -162,6 +165,7 @@ class _Connection(HTTPConnection):
                 failure = error
                 continue
             self._is_private = not is_public(str(address[0]))
+            self.terms.is_connected = True
             sock.settimeout(max(give_up_at - time.monotonic(), 0.001))  # for TLS
             return sock
         if isinstance(failure, TimeoutError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import requests
@@ -17,11 +19,11 @@ from crawler.content import ACCEPT_ENCODING, ContentDecoder
 from crawler.errors import FetchError
 from crawler.fetchers import Exchange
 from crawler.fetchers.connection import MAX_HEADER_BYTES, Pool, Terms, TLSPool
+from crawler.open_files import limit
 from crawler.request import Request
 from crawler.result import Failure
 
 _CHUNK = 64 * 1024
-_HOSTS_KEPT = 32
 _WIRE_FACTOR = 4
 """Bytes on the wire for one of body, at most: chunks have a frame."""
 
@@ -33,7 +35,9 @@ class RequestsFetcher:
     follow redirects, which the engine does once above all fetchers, and takes half as long again.
     """
 
-    def __init__(self, *, timeout: float, max_body: int, user_agent: str) -> None:
+    def __init__(
+        self, *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+    ) -> None:
         self._max_body = max_body
         self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES + _WIRE_FACTOR * max_body)
         self._headers = {
@@ -43,7 +47,7 @@ class RequestsFetcher:
         }
         self._session = requests.Session()
         adapter = requests.adapters.HTTPAdapter(
-            pool_connections=_HOSTS_KEPT, pool_maxsize=1, max_retries=0
+            pool_connections=hosts_kept, pool_maxsize=1, max_retries=0
         )
         adapter.poolmanager.pool_classes_by_scheme = {
             "http": partial(Pool, terms=self._terms),
@@ -57,6 +61,7 @@ class RequestsFetcher:
     ) -> Exchange:
         """See `Fetcher.fetch`."""
         self._terms.private = private
+        self._terms.is_connected = False
         try:
             prepared = requests.Request(
                 request.method,
@@ -77,7 +82,13 @@ class RequestsFetcher:
         except FetchError:
             raise
         except Exception as error:
-            raise FetchError(_classify(error)) from error
+            failure = _classify(error)
+            if _is_short_of_files(error):
+                message = f"{failure.message}; {limit()} are allowed, raise it with ulimit -n"
+                failure = replace(failure, message=message)
+            elif not self._terms.is_connected:
+                failure = replace(failure, unreached=_is_of_the_way(failure))
+            raise FetchError(failure) from error
         headers = list(response.raw.headers.items())
         return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
 
@@ -153,6 +164,18 @@ def _classify(error: BaseException) -> Failure:
                 is_passing = isinstance(each, socket.gaierror) and each.errno == socket.EAI_AGAIN
                 return Failure(kind, _describe(each), retryable=retryable or is_passing)
     return Failure("connection", _describe(error), retryable=True)
+
+
+def _is_of_the_way(failure: Failure) -> bool:
+    """Whether a connection that was not made failed for a reason that may pass."""
+    return failure.retryable and failure.kind in ("timeout", "connection", "dns")
+
+
+def _is_short_of_files(error: Exception) -> bool:
+    return any(
+        isinstance(each, OSError) and each.errno in (errno.EMFILE, errno.ENFILE)
+        for each in _chain(error)
+    )
 
 
 def _is_wrapper(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
