@@ -153,7 +153,7 @@ def test_killed_on_its_way_and_resumed_it_writes_the_same_bytes(site: Site, tmp_
     spider_file(tmp_path / "pages.py", PAGES)
     pages = site.output.count(b"\n") - 2
     process = subprocess.Popen(
-        command(site.url, "--mode", "processes"),
+        command(site.url, "--mode", "processes", "--delay", "0.01"),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -167,7 +167,7 @@ def test_killed_on_its_way_and_resumed_it_writes_the_same_bytes(site: Site, tmp_
     assert not (tmp_path / "output/pages.json").exists()
     done = done_pages(tmp_path)
     assert pages // 10 <= done < pages
-    assert crawl(tmp_path, [*CRAWL, "resume", "-q"]) == site.output
+    assert crawl(tmp_path, [*CRAWL, "resume", "-q", "--delay", "0"]) == site.output
     (stats,) = tmp_path.glob("output/runs/pages/*/stats.json")
     asked_twice = json.loads(stats.read_bytes())["requests"] - pages - len(site.broken)
     told.append(f"{site.name}: killed after {done} of {pages} pages, {asked_twice} more requests")
