@@ -158,7 +158,7 @@ class Journal:
         Raises UsageError if it is none, damaged, or of another version, and leaves it untouched;
         LockedError if another program holds it.
         """
-        _check_header(path)
+        check_header(path)
         connection = _connect(path)
         try:
             _check_integrity(connection)
@@ -331,7 +331,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=_SECONDS_FOR_OTHERS, isolation_level=None)
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
     """Refuse what is no journal of this version, without opening it (sqlite.org/fileformat2)."""
     try:
         with path.open("rb") as stream:

@@ -213,11 +213,27 @@ class RunFolder:
 def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
     """The contents of all run.json below `output`, the newest first, each with its `folder`."""
     found = []
-    pattern = "*" if name is None else escape(name)
-    for file in (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json"):
+    for folder in run_folders(output, name):
         with suppress(UsageError):  # being removed, or no run of ours
-            found.append(read_run(file.parent))
+            found.append(read_run(folder))
     return sorted(found, key=lambda facts: str(facts["id"]), reverse=True)
+
+
+def run_folders(output: Path, name: str | None = None) -> list[Path]:
+    """The folders of all runs below `output`, the newest first."""
+    pattern = "*" if name is None else escape(name)
+    files = (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json")
+    return sorted((file.parent for file in files), key=lambda folder: folder.name, reverse=True)
+
+
+def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
+    """The contents of run.json of each run that RUN names, the newest first; None is all.
+
+    A run is named by its name, which it may share, its id, or its folder.
+    """
+    if run is not None and (Path(run) / "run.json").is_file():
+        return [read_run(Path(run))]
+    return [facts for facts in latest_runs(output) if run in (None, facts["name"], facts["id"])]
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ RULES = {
     "entry",
     "escape",
     "frontier",
+    "history",
     "journal",
     "limits",
     "part",
