@@ -24,6 +24,8 @@ class Entry:
     """Links from a start request."""
     fingerprint: bytes = field(default=b"", compare=False)
     is_start: bool = field(default=False, compare=False)
+    is_again: bool = field(default=False, compare=False)
+    """Whether it failed in an earlier run, and has its rank and place from there."""
     place: int = field(default=0, compare=False)
     """Its place in the journal."""
     parent: int | None = field(default=None, compare=False)

@@ -125,7 +125,7 @@ class History:
 
     def number_before(self, page: Noted) -> int:
         """How many requests that aren't done stand before this one in the queue."""
-        return self._number("outcome IS NULL AND place < ?", page.place)
+        return self.number_where("outcome IS NULL AND place < ?", page.place)
 
     def number_of_items_before(self, rank: int) -> int:
         """How many items the pages of lower ranks gave."""
@@ -135,7 +135,7 @@ class History:
     def number_failed(self) -> int:
         """How many pages failed."""
         kept = ", ".join(f"'{outcome}'" for outcome in sorted({"ok", *LEFT_OUT}))
-        return self._number(f"outcome IS NOT NULL AND outcome NOT IN ({kept})")
+        return self.number_where(f"outcome IS NOT NULL AND outcome NOT IN ({kept})")
 
     def start_urls(self) -> Iterator[tuple[str, str | None]]:
         """URL and last URL of the start requests that are done."""
@@ -147,7 +147,8 @@ class History:
         with closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
 
-    def _number(self, condition: str, *values: object) -> int:
+    def number_where(self, condition: str, *values: object) -> int:
+        """How many requests there are of which the condition, in SQL, is true."""
         query = f"SELECT count(*) FROM requests WHERE {condition}"  # noqa: S608  (ours)
         count: int = self._connection.execute(query, values).fetchone()[0]
         return count

@@ -25,6 +25,8 @@ from typing import Any, Self
 from crawler.errors import LockedError, OutputError, UsageError
 from crawler.request import Request
 
+JOURNAL = "journal.sqlite"
+"""Its name in a run's folder."""
 VERSION = 1
 """Of the schema. A journal of another version is refused."""
 APPLICATION_ID = 0x63494F31
@@ -69,8 +71,16 @@ _DONE = (
     "seconds = ?, worker = ?, final_url = ?, final_fingerprint = ? WHERE place = ?"
 )
 _QUEUED = (
-    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
-    "WHERE outcome IS NULL AND place >= ? ORDER BY place LIMIT ?"
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope, rank FROM requests "
+    "WHERE outcome IS NULL AND rank IS NULL AND place >= ? ORDER BY place LIMIT ?"
+)
+_PUT_BACK = (
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope, rank FROM requests "
+    "WHERE outcome IS NULL AND rank IS NOT NULL ORDER BY rank"
+)
+_PLACED = (
+    "SELECT items, rank IN (SELECT rank FROM again) OR rank > (SELECT max(rank) FROM again) "
+    "FROM requests WHERE rank IS NOT NULL ORDER BY rank"
 )
 _STARTS = (
     "SELECT place, url, final_url FROM requests WHERE place > ? AND place < ? "
@@ -89,6 +99,8 @@ class FollowUp:
     """Whether it was when it was found; it may have become so since."""
     parent: int | None = None
     place: int = 0
+    rank: int | None = None
+    """The one it keeps, if it was put back to be fetched again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +233,7 @@ class Journal:
 
     def _find_queue(self) -> None:
         last, self.queued = self._connection.execute(
-            "SELECT max(place), sum(outcome IS NULL AND place >= ?) FROM requests",
+            "SELECT max(place), sum(outcome IS NULL AND rank IS NULL AND place >= ?) FROM requests",
             (FIRST_FOLLOW_UP,),
         ).fetchone()
         self._next_place = max(FIRST_FOLLOW_UP, (last or 0) + 1)
@@ -322,6 +334,15 @@ class Journal:
         """The ranks that are done, the lowest first."""
         return self._column("SELECT rank FROM requests WHERE rank IS NOT NULL ORDER BY rank")
 
+    def put_back(self) -> Iterator[FollowUp]:
+        """The requests that are to be fetched again, by rank (see `crawler.again`)."""
+        return map(_follow_up, self._connection.execute(_PUT_BACK))
+
+    def placed(self) -> Iterator[tuple[int, bool]]:
+        """How many items each page gave, by rank, and whether that was since they were put back."""
+        rows = self._connection.execute(_PLACED)
+        return ((items or 0, bool(is_again)) for items, is_again in rows)
+
     def _column(self, query: str, *values: object) -> Iterator[Any]:
         return (row[0] for row in self._connection.execute(query, values))
 
@@ -384,8 +405,8 @@ def _more(request: Request) -> str | None:
 
 
 def _follow_up(row: tuple[Any, ...]) -> FollowUp:
-    place, parent, depth, fingerprint, url, more, in_scope = row
-    return FollowUp(_request(url, more), fingerprint, depth, bool(in_scope), parent, place)
+    place, parent, depth, fingerprint, url, more, in_scope, rank = row
+    return FollowUp(_request(url, more), fingerprint, depth, bool(in_scope), parent, place, rank)
 
 
 def _request(url: str, more: str | None) -> Request:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "crawler"
 
 DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
 RULES = {
+    "again",
     "verdict",
     "address",
     "arguments",

@@ -148,7 +148,7 @@ def _stats(folder: Path) -> dict[str, Any]:
 def _last_checkpoint(folder: Path) -> dict[str, Any]:
     """The statistics at the last checkpoint; raises UsageError if they can't be read."""
     from crawler.history import History
-    from crawler.run_folder import JOURNAL
+    from crawler.journal import JOURNAL
 
     with History.of(folder / JOURNAL) as history:
         stats = history.state().get("stats")

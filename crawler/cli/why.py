@@ -94,7 +94,7 @@ def _tell(facts: Mapping[str, Any], url: str, verbose: int) -> bool:
     from crawler.cli.runs import state_of
     from crawler.errors import UsageError
     from crawler.history import History
-    from crawler.run_folder import JOURNAL
+    from crawler.journal import JOURNAL
 
     try:
         with History.of(facts["folder"] / JOURNAL) as history:
@@ -243,7 +243,7 @@ def _tell_why_not(found: list[dict[str, Any]], url: str) -> None:
     from crawler.cli.runs import state_of
     from crawler.errors import UsageError
     from crawler.history import History
-    from crawler.run_folder import JOURNAL
+    from crawler.journal import JOURNAL
 
     facts = found[0]
     several = f", and none of {len(found) - 1} before it" if len(found) > 1 else ""
