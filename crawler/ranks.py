@@ -19,7 +19,7 @@ from crawler.dupefilter import DupeFilter
 from crawler.entry import Entry
 from crawler.errors import CrawlError, UsageError
 from crawler.fingerprint import fingerprint
-from crawler.journal import Journal, Outcome
+from crawler.journal import FIRST_FOLLOW_UP, Journal, Outcome
 from crawler.request import Request
 from crawler.result import Result
 from crawler.scope import Scope
@@ -76,6 +76,8 @@ class Ranks:
         """Those of an earlier session; the start must begin with the same ones."""
         self._gaps: deque[int] = deque()
         """Ranks below `known` that nobody has (after a crash without an order)."""
+        self._again: deque[Entry] = deque()
+        """Requests that failed in an earlier run; they keep their ranks and come first."""
         self._left_out: list[tuple[FollowUp, str]] = []
         self._left_out_before: dict[int, list[tuple[FollowUp, str]]] = {}
         """What was left out between two ranks; it counts when the second one is committed."""
@@ -91,6 +93,8 @@ class Ranks:
     @property
     def is_exhausted(self) -> bool:
         """Whether no request is left that could get a rank."""
+        if self._again:
+            return False
         if self._is_full:
             return True
         return self._start is None and not self._journal.queued
@@ -105,8 +109,15 @@ class Ranks:
         is_last = self._max_pages is not None and self.known >= self._max_pages
         return is_last and not self._gaps
 
+    @property
+    def next_rank(self) -> int:
+        """No rank that will be given is below."""
+        return self._again[0].rank if self._again else self.known
+
     def next(self) -> Entry | None:
         """The next request with its rank, or None if there is none (yet)."""
+        if self._again:
+            return self._again.popleft()
         if self._is_full:
             return None
         entry = self._next_start() or self._next_follow_up()
@@ -247,7 +258,7 @@ class Ranks:
 
     def done(self, entry: Entry, result: Result, *, items: int, left_out: str | None) -> None:
         """Note what became of an entry: `items` were written, or it was left out."""
-        if entry.is_start:
+        if entry.is_start and not entry.is_again:
             self._journal.started(entry.place, entry.request, entry.fingerprint)
         if entry.attempts > 1:
             self._journal.attempted(entry.fingerprint, 0)
@@ -323,9 +334,15 @@ class Ranks:
         """What a checkpoint must hold besides the journal's own."""
         return {"starts": self._starts, "skipped": self.skipped}
 
+    @property
+    def undone(self) -> list[int]:
+        """The ranks below `known` that aren't done, when a crawl is resumed."""
+        return sorted([*self._gaps, *(entry.rank for entry in self._again)])
+
     def resume(self, state: dict[str, Any]) -> int:
         """Go on where the journal ends; how many ranks are done."""
-        done = 0
+        self._again = deque(map(_put_back, self._journal.put_back()))
+        done = -len(self._again)
         for rank in self._journal.ranks():
             self._gaps.extend(range(self.known, rank))
             self.known = rank + 1
@@ -346,3 +363,19 @@ class Ranks:
         if starts == self._starts:
             self._start = None
         return done
+
+
+def _put_back(link: FollowUp) -> Entry:
+    """A request that is to be fetched again, as it was."""
+    if link.rank is None:
+        raise ValueError(f"{link.request.url} was never done")
+    return Entry(
+        link.rank,
+        link.request,
+        depth=link.depth,
+        fingerprint=link.fingerprint,
+        is_start=link.place < FIRST_FOLLOW_UP,
+        is_again=True,
+        place=link.place,
+        parent=link.parent,
+    )

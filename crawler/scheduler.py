@@ -136,7 +136,7 @@ class Scheduler:
         """
         now = self._clock()
         entry = self._take(now, max_rank)
-        while entry is None and self.known <= max_rank:
+        while entry is None and self._ranks.next_rank <= max_rank:
             ranked = self._next_ranked()
             if ranked is None:
                 break
@@ -204,7 +204,7 @@ class Scheduler:
 
     def finished(self, max_rank: float) -> Iterator[Entry]:
         """Give ranks to committed follow-ups; gives out those that were fetched ahead of it."""
-        while self._ranks.has_started and self.known <= max_rank:
+        while self._ranks.has_started and self._ranks.next_rank <= max_rank:
             entry = self._next_ranked()
             if entry is None:
                 return
@@ -301,7 +301,7 @@ class Scheduler:
         late = [
             each
             for rank, each in sorted(self._ranked.items())
-            if not each.is_start and each.request.priority < highest
+            if not (each.is_start or each.is_again) and each.request.priority < highest
         ]
         for each in late:
             del self._ranked[each.rank]
@@ -337,6 +337,11 @@ class Scheduler:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the journal's own."""
         return self._ranks.state()
+
+    @property
+    def undone(self) -> list[int]:
+        """The ranks below `known` that aren't done, when a crawl is resumed."""
+        return self._ranks.undone
 
     def resume(self, state: dict[str, Any]) -> int:
         """Go on where the journal ends; how many requests are done."""

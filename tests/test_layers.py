@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "crawler"
 
 DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
 RULES = {
+    "again",
     "verdict",
     "accounting",
     "advice",
@@ -28,6 +29,7 @@ RULES = {
     "escape",
     "frontier",
     "gate",
+    "history",
     "journal",
     "limits",
     "open_files",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from crawler.cli.flags import flag_layers, read_urls
 
@@ -43,6 +43,28 @@ class Asked:
 
         return Path(self.output_dir) if self.output_dir else OUTPUT_FOLDER
 
+    @classmethod
+    def again(cls, facts: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """What an earlier run was asked for; settings that are `given` take the place of its own.
+
+        Raises UsageError if it wasn't begun by a command.
+        """
+        from crawler.errors import UsageError
+
+        kept = facts.get("asked")
+        if kept is None:
+            raise UsageError(
+                f"{facts['folder'].absolute()} was begun by a program, so nobody knows how to go "
+                "on with it; there, crawler.run(..., resume=True) resumes the last run"
+            )
+        known = {field.name for field in fields(cls)}
+        values = {key: value for key, value in kept.items() if key in known}
+        for key, value in values.items():
+            if isinstance(value, list):
+                values[key] = tuple(value)
+        given = {key: value for key, value in given.items() if value not in (None, ())}
+        return cls(**{**values, "settings": {**kept["settings"], **given}})
+
     def run_name(self) -> str:
         """What the run is called."""
         from crawler.loader import load_spider
@@ -53,19 +75,22 @@ class Asked:
 def crawl_and_report(
     asked: Asked,
     *,
-    resume: Path | None,
+    resume: Path | None = None,
+    retry: Path | None = None,
     progress: Progress,
     quiet: int,
     notice: str | None = None,
 ) -> None:
-    """Run or resume one crawl, and exit with its code."""
+    """Run or resume one crawl, or retry its failed pages, and exit with its code."""
     from dataclasses import asdict
 
     from crawler.arguments import parse_argument
     from crawler.cli.console import say
     from crawler.cli.report import report
     from crawler.run import crawling
+    from crawler.run_folder import read_run
 
+    is_retry = retry is not None or (resume is not None and "retry_of" in read_run(resume))
     outputs = list(asked.outputs) or [str(asked.folder / f"{asked.run_name()}.json")]
     with (
         _ended_at_once(),
@@ -73,13 +98,14 @@ def crawl_and_report(
         redirect_stdout(sys.stderr),
         crawling(
             asked.spider,
-            urls=read_urls(asked.urls),
+            urls=asked.urls or None if is_retry else read_urls(asked.urls),
             site=asked.site,
             arguments=dict(map(parse_argument, asked.arguments)),
             outputs=outputs,
             output_folder=asked.folder,
             name=asked.name,
             resume=resume,
+            retry=retry,
             asked=asdict(asked),
             flags=flag_layers(asked.settings),
         ) as crawl,
@@ -119,7 +145,7 @@ def _notices(crawl: Crawl, resume: Path | None) -> Iterator[str]:
     if resume is not None:
         done = crawl.engine.stats.pages + crawl.engine.stats.failed
         yield f"resuming {resume}: {plural(done, 'page')} done"
-        yield from (f"changed since then: {change}" for change in crawl.changes)
+    yield from (f"changed since then: {change}" for change in crawl.changes)
     if crawl.notice:
         yield crawl.notice
 
