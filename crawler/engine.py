@@ -406,7 +406,7 @@ class Engine:
             self._commit_failure(entry, result.failure)
         else:
             items = self._commit_items(entry, result.items)
-            self._scheduler.follow(entry, result.follow)
+            self._scheduler.follow(entry, result.follow, items=result.items)
         self._scheduler.done(entry, result, items=items, left_out=left_out)
 
     def _is_end(self, entry: Entry, result: Result) -> bool:

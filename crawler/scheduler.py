@@ -18,7 +18,7 @@ from crawler.journal import Journal
 from crawler.politeness import Politeness
 from crawler.ranks import Ranks, Skipped
 from crawler.request import Request
-from crawler.result import Failure, Result
+from crawler.result import Failure, Item, Result
 from crawler.retry import RetryPolicy
 from crawler.scope import Scope
 from crawler.speculation import Speculation
@@ -50,6 +50,7 @@ class Scheduler:
         scope: Scope | None = None,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        traps: bool = True,
         mark: Callable[[Request], bytes] = fingerprint,
         skip: Callable[[Skipped], None] = _ignore,
         robots_agent: str | None = None,
@@ -68,6 +69,7 @@ class Scheduler:
             scope=scope or Scope(),
             max_pages=max_pages,
             max_depth=max_depth,
+            traps=traps,
             mark=mark,
             unwanted=self._speculation.drop,
             skip=skip,
@@ -270,9 +272,11 @@ class Scheduler:
         del self._ranked[entry.rank]
         return self._ranks.committed(entry, result)
 
-    def follow(self, entry: Entry, requests: Iterable[Request]) -> None:
-        """Queue the follow-ups of a page that is being committed, in their order."""
-        self._ranks.follow(entry, requests)
+    def follow(
+        self, entry: Entry, requests: Iterable[Request], *, items: Iterable[Item] = ()
+    ) -> None:
+        """Queue the follow-ups of a page that is being committed and gave `items`, in order."""
+        self._ranks.follow(entry, requests, items=items)
 
     def forget(self, requests: Iterable[Request]) -> None:
         """Drop what was speculated for a page that turned out not to count."""

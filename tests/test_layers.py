@@ -38,6 +38,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "traps",
     "url",
 }
 STAGES = {
