@@ -441,7 +441,7 @@ class Engine:
         else:
             self._refusals.note(entry.host, None)
             items = self._commit_items(entry, result.items)
-            for late in self._scheduler.follow(entry, result.follow):
+            for late in self._scheduler.follow(entry, result.follow, items=result.items):
                 self._scheduler.take_back(late, self._collector.take_back(late.rank))
         self._scheduler.done(entry, result, items=items, left_out=left_out)
 

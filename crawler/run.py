@@ -283,14 +283,11 @@ def _mark(settings: Settings) -> Callable[[Request], bytes]:
     """How requests are compared."""
     from functools import partial
 
-    from crawler.canonical import TRACKING
+    from crawler.canonical import SESSION, TRACKING
     from crawler.fingerprint import fingerprint
 
-    names = [
-        name
-        for given in settings.drop_parameters
-        for name in (TRACKING if given == "tracking" else [given])
-    ]
+    groups = {"tracking": TRACKING, "session": SESSION}
+    names = tuple(name for given in settings.drop_parameters for name in groups.get(given, [given]))
     if not names and not settings.keep_fragments:
         return fingerprint
     return partial(fingerprint, keep_fragment=settings.keep_fragments, drop_parameters=names)
@@ -502,6 +499,7 @@ def _engine(
                 ),
                 max_pages=settings.max_pages,
                 max_depth=settings.max_depth,
+                traps=settings.traps,
                 journal=sink.folder.journal,
                 mark=_mark(settings),
                 is_ordered=settings.order == "input",

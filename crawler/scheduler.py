@@ -19,7 +19,7 @@ from crawler.journal import Journal
 from crawler.politeness import Politeness
 from crawler.ranks import Ranks, Skipped
 from crawler.request import Request
-from crawler.result import Failure, Result
+from crawler.result import Failure, Item, Result
 from crawler.retry import RetryPolicy
 from crawler.scope import Scope
 from crawler.speculation import Speculation
@@ -52,6 +52,7 @@ class Scheduler:
         scope: Scope | None = None,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        traps: bool = True,
         mark: Callable[[Request], bytes] = fingerprint,
         skip: Callable[[Skipped], None] = _ignore,
         is_ordered: bool = True,
@@ -72,6 +73,7 @@ class Scheduler:
             scope=scope or Scope(),
             max_pages=max_pages,
             max_depth=max_depth,
+            traps=traps,
             mark=mark,
             unwanted=self._speculation.drop,
             skip=skip,
@@ -289,13 +291,15 @@ class Scheduler:
         del self._ranked[entry.rank]
         return self._ranks.committed(entry, result)
 
-    def follow(self, entry: Entry, requests: Iterable[Request]) -> list[Entry]:
-        """Queue the follow-ups of a page that is being committed, in their order.
+    def follow(
+        self, entry: Entry, requests: Iterable[Request], *, items: Iterable[Item] = ()
+    ) -> list[Entry]:
+        """Queue the follow-ups of a page that is being committed and gave `items`, in their order.
 
         Gives back entries that lose their ranks, because some of these are more urgent; `take_back`
         each.
         """
-        highest = self._ranks.follow(entry, requests)
+        highest = self._ranks.follow(entry, requests, items=items)
         if highest is None or not self._is_ordered:
             return []
         late = [

@@ -47,6 +47,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "traps",
     "url",
 }
 STAGES = {

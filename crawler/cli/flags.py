@@ -57,7 +57,13 @@ _SETTINGS = (
         "drop_parameters",
         multiple=True,
         metavar="NAME",
-        help="Of the query, when URLs are compared; * for any characters; or tracking.",
+        help="Of the query, when URLs are compared; * for any characters; or tracking, session "
+        "(default).",
+    ),
+    click.option(
+        "--traps/--no-traps",
+        default=None,
+        help="Leave out links into endless sites, or don't. Default: leave out.",
     ),
     click.option(
         "--log-skipped", is_flag=True, default=None, help="List links not followed, with reasons."
