@@ -37,28 +37,25 @@ def graph(response: Response) -> Any:
 @pytest.mark.parametrize(
     "way",
     [
-        {"mode": "sequential", "delay": 0.01},
-        {"mode": "threads", "workers": 4, "delay": 0.01},
-        {"mode": "threads", "workers": 8, "page_timeout": 20},
+        {"mode": "sequential", "delay": 0.005},
+        {"mode": "threads", "workers": 4, "delay": 0.005},
         {"mode": "processes", "workers": 2, "concurrency": 4},
     ],
     ids=lambda way: "-".join(map(str, way.values())),
 )
-def test_b7_a_clock_that_jumps_changes_nothing(
-    way: dict[str, Any], tmp_cwd: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_b7_a_clock_that_jumps_changes_nothing(way: dict[str, Any], tmp_cwd: Path) -> None:
     """An hour forward or back at every reading, with delays, retries, pauses and cookies."""
 
     def crawl(output: str) -> Any:
         with demo.start(port=0, jitter=0.01, fail=0.1) as site:
             urls = [
-                f"{site.url}/graph/7/40/",
+                f"{site.url}/graph/7/20/",
                 f"{site.url}/flaky/a?fails=1&status=503",
                 f"{site.url}/status/503?retry_after=1",
                 f"{site.url}/cookies/set?a=1;Max-Age=60",
             ]
             return crawler.run(
-                graph, urls=urls, output=output, deny="/(stats|requests)", retries=2, **way
+                graph, urls=urls, output=output, deny="/(stats|requests)", retries=1, **way
             )
 
     calm = crawl("calm.json")
@@ -71,15 +68,15 @@ def test_b7_a_clock_that_jumps_changes_nothing(
         readings += 1
         return real() + next(steps)
 
-    monkeypatch.setattr(time, "time", jumping)
-    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + next(steps) * 10**9)
-    began = time.monotonic()
-    jumped = crawl("jumped.json")
-    took = time.monotonic() - began
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", jumping)
+        patch.setattr(time, "time_ns", lambda: real_ns() + next(steps) * 10**9)
+        began = time.monotonic()
+        jumped = crawl("jumped.json")
+        took = time.monotonic() - began
     assert readings > 10
     assert Path("jumped.json").read_bytes() == Path("calm.json").read_bytes()
-    assert jumped.stats.pages == calm.stats.pages >= 40
+    assert jumped.stats.pages == calm.stats.pages >= 22
     assert jumped.stats.failures == calm.stats.failures
     assert jumped.stats.skipped == calm.stats.skipped
     assert 0 <= jumped.stats.seconds <= took < 60
