@@ -45,6 +45,13 @@ class Collector:
             and self._held_bytes + size < self._window_bytes
         )
 
+    def take_back(self, rank: int) -> Result | None:
+        """Take out the result of a rank that is another request's now."""
+        _, result = self._held.pop(rank, (None, None))
+        if result is not None:
+            self._held_bytes -= result.body_bytes
+        return result
+
     def forget_after(self, rank: int) -> None:
         """Drop what is held behind a rank: it isn't wanted any more."""
         for behind in [held for held in self._held if held > rank]:

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
+from crawler.accounting import Accounting, combined
 from crawler.collector import Collector
 from crawler.cookies import CookieJars
 from crawler.entry import Entry
@@ -35,6 +36,7 @@ from crawler.errors import CrawlError, PageTimeoutError, WorkerDiedError
 from crawler.journal import Journal
 from crawler.limits import Limits
 from crawler.pipeline import Pipeline
+from crawler.refusals import Refusals
 from crawler.request import Request
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
@@ -106,10 +108,21 @@ class Stats:
     statuses: dict[int, int] = field(default_factory=dict)
     """Answers by status."""
     failures: dict[str, int] = field(default_factory=dict)
-    """Failed pages (and, as `pipeline`, items) by kind."""
+    """Failed pages (and, as `pipeline`, items) by cause: `timeout`, `status 404` ..."""
+    retried: dict[str, int] = field(default_factory=dict)
+    """Attempts that were followed by another one, by the cause of their failure."""
+    refused: int = 0
+    """Pages that failed since their host keeps us out."""
+    blocked: dict[str, int] = field(default_factory=dict)
+    """Hosts that gave nothing but refusals, or were given up, with their missing pages."""
     fetch_seconds: float = 0.0
     spider_seconds: float = 0.0
     seconds: float = 0.0
+    """How long the crawl ran."""
+    cpu_seconds: float = 0.0
+    """What the process that ran it computed in that time, all its threads together."""
+    time: dict[str, float] = field(default_factory=dict)
+    """Where the time went, as shares of what all slots could have done; see `accounting`."""
 
 
 class Engine:
@@ -163,7 +176,9 @@ class Engine:
         self._failed_in_a_row = 0
         self._checkpoint_every = checkpoint_every
         self._checkpoint_at = 0.0
-        self._began = clock()
+        self._accounting = Accounting(slots, clock=clock)
+        self._cpu_began = time.process_time()
+        self._refusals = Refusals()
         self._before = Stats()
         """What earlier sessions of this run did."""
         self.stats = Stats()
@@ -188,19 +203,22 @@ class Engine:
         self._is_cut = state["is_cut"]
         if self._cookies is not None:
             self._cookies = CookieJars.from_json(self._journal.cookies())
+        self._refusals.resume(state["refusals"])
         statuses = {int(status): count for status, count in state["stats"]["statuses"].items()}
         self._before = Stats(**{**state["stats"], "statuses": statuses, "stopped_by": None})
         self.stats = replace(self._before)
 
     def crawl(self) -> bool:
         """Work until everything is committed. False if it was stopped before."""
-        self._began = self._clock()
+        self._accounting.begins()
+        self._cpu_began = time.process_time()
         log.info("started")
         try:
             self._loop()
             if self._has_nothing_left():
                 self._scheduler.settle()
             self._checkpoint()
+            self._accounting.committed(self.in_flight)
         finally:
             self._take_stock()
             log.info("ended with %d pages, %d failed", self.stats.pages, self.stats.failed)
@@ -221,6 +239,7 @@ class Engine:
                 "scheduler": self._scheduler.state(),
                 "failed_in_a_row": self._failed_in_a_row,
                 "is_cut": self._is_cut,
+                "refusals": self._refusals.state(),
             },
             cookies,
         )
@@ -230,14 +249,18 @@ class Engine:
 
     def _take_stock(self) -> None:
         """Bring those statistics up to date that others keep."""
-        deaths = getattr(self._executor, "deaths", 0)
-        self.stats.worker_deaths = self._before.worker_deaths + deaths
-        self.stats.seconds = self._before.seconds + self._clock() - self._began
-        self.stats.skipped = self._scheduler.skipped
+        stats, before = self.stats, self._before
+        stats.worker_deaths = before.worker_deaths + getattr(self._executor, "deaths", 0)
+        seconds = self._accounting.seconds
+        stats.seconds = before.seconds + seconds
+        stats.cpu_seconds = before.cpu_seconds + time.process_time() - self._cpu_began
+        stats.time = combined(before.time, before.seconds, self._accounting.shares(), seconds)
+        stats.skipped = self._scheduler.skipped
+        stats.refused, stats.blocked = self._refusals.pages, self._refusals.hosts
 
     def _heed_limits(self) -> None:
         limit = self._limits.reached(
-            seconds=self._clock() - self._began,
+            seconds=self._accounting.seconds,
             body_bytes=self.stats.body_bytes - self._before.body_bytes,
             failures=self.stats.failed - self._before.failed,
         )
@@ -262,6 +285,7 @@ class Engine:
             self._commit()
             if self._clock() >= self._checkpoint_at:
                 self._checkpoint()
+            self._accounting.committed(self.in_flight)
 
     def _hand_out(self) -> None:
         while not self._is_stopped and self.in_flight < self._slots:
@@ -315,15 +339,19 @@ class Engine:
 
     def _next_completion(self) -> tuple[Entry, Future[Result]] | None:
         timeout = _LONGEST_WAIT
+        why = {"stop": 1}  # if slots are empty at all
         if self.in_flight < self._slots and not self._is_stopped:
-            due = self._scheduler.seconds_to_next(
-                self._collector.max_rank, may_speculate=self._may_speculate()
-            )
+            max_rank = self._collector.max_rank
+            due = self._scheduler.seconds_to_next(max_rank, may_speculate=self._may_speculate())
             timeout = timeout if due is None else min(due, timeout)
+            why = self._scheduler.why_idle(max_rank)
+        self._accounting.waits(self.in_flight, why)
         try:
             return self._completions.get(timeout=timeout)
         except queue.Empty:
             return None
+        finally:
+            self._accounting.wakes()
 
     def _give_up_overdue(self) -> None:
         """Free the slots of pages that take too long, if the executor knows how."""
@@ -342,8 +370,10 @@ class Engine:
 
     def _returned(self, entry: Entry, future: Future[Result]) -> None:
         """An attempt is over: hold its result, or put the request back under its rank."""
+        busy = self.in_flight
         del self._in_flight[future]
         result = _result_of(future)
+        self._accounting.worked(busy, fetch=result.fetch_seconds, spider=result.spider_seconds)
         self._scheduler.returned(entry, result)
         if result.status is not None and not result.is_private:
             self._scheduler.answered_publicly(entry)
@@ -365,7 +395,9 @@ class Engine:
             result = Result(failure=failure, status=result.status)
         if failure is not None and self._scheduler.retry(entry, failure):
             self.stats.retries += 1
-            log.info("trying again: %s (%s)", entry.target.url, failure.message)
+            _add_one(self.stats.retried, failure.cause)
+            extra = {"kind": failure.kind}
+            log.info("trying again: %s (%s)", entry.target.url, failure.message, extra=extra)
             return
         self._scheduler.speculate(entry, result.follow)
         if not self._scheduler.finished_ahead(entry, result):
@@ -403,10 +435,13 @@ class Engine:
         elif left_out is not None:
             self._scheduler.forget(result.follow)
         elif result.failure is not None:
+            self._refusals.note(entry.host, result.failure)
             self._commit_failure(entry, result.failure)
         else:
+            self._refusals.note(entry.host, None)
             items = self._commit_items(entry, result.items)
-            self._scheduler.follow(entry, result.follow)
+            for late in self._scheduler.follow(entry, result.follow):
+                self._scheduler.take_back(late, self._collector.take_back(late.rank))
         self._scheduler.done(entry, result, items=items, left_out=left_out)
 
     def _is_end(self, entry: Entry, result: Result) -> bool:
@@ -443,7 +478,7 @@ class Engine:
                 )
                 self.stats.failed_items += 1
                 self._sink.fail({**_record(entry, failure), "item": item})
-                _add_one(self.stats.failures, failure.kind)
+                _add_one(self.stats.failures, failure.cause)
                 log.warning("an item of %s failed: %s", entry.target.url, failure.message)
                 continue
             if changed is None:
@@ -459,9 +494,10 @@ class Engine:
 
     def _commit_failure(self, entry: Entry, failure: Failure) -> None:
         self.stats.failed += 1
-        _add_one(self.stats.failures, failure.kind)
+        _add_one(self.stats.failures, failure.cause)
         self._sink.fail(_record(entry, failure))
-        log.warning("failed: %s (%s)", entry.target.url, failure.message)
+        extra = {"kind": failure.kind}  # the run's log counts each kind
+        log.warning("failed: %s (%s)", entry.target.url, failure.message, extra=extra)
         if failure.traceback is not None:
             log.info("%s", failure.traceback.rstrip())
 

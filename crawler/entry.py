@@ -39,6 +39,9 @@ class Entry:
     """Nobody wants it any more."""
     result: Result | None = field(default=None, compare=False)
     """What came of it, if that was known before it had a rank."""
+    _host: str = field(default="", init=False, repr=False, compare=False)
+    _host_of: Request | None = field(default=None, init=False, repr=False, compare=False)
+    """Which target it is the host of."""
 
     @property
     def target(self) -> Request:
@@ -47,5 +50,8 @@ class Entry:
 
     @property
     def host(self) -> str:
-        """What politeness goes by."""
-        return host(self.target.url)
+        """What politeness goes by, which asks a dozen times."""
+        target = self.target
+        if self._host_of is not target:
+            self._host_of, self._host = target, host(target.url)
+        return self._host

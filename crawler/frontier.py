@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 class _HostQueue:
     """A host's requests by rank, and where the host stands."""
 
-    __slots__ = ("entries", "ready_as", "rests_until")
+    __slots__ = ("aside_for", "entries", "ready_as", "rests_until")
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, Entry]] = []
@@ -35,6 +36,8 @@ class _HostQueue:
         """The rank under which it stands among the ready ones."""
         self.rests_until: float | None = None
         """The time under which it stands among the resting ones."""
+        self.aside_for = ""
+        """Why it isn't among the ready ones."""
 
 
 class Frontier:
@@ -50,6 +53,8 @@ class Frontier:
         """Entries in queues of hosts."""
         self._void = 0
         """Discarded entries among all."""
+        self._aside: Counter[str] = Counter()
+        """Hosts that aren't ready, by what is waited for."""
 
     def __len__(self) -> int:
         return len(self._waiting) + self._queued
@@ -58,6 +63,16 @@ class Frontier:
     def waiting(self) -> int:
         """How many wait for their own due time."""
         return len(self._waiting)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why `take` gave nothing: hosts by what is waited for.
+
+        See `Politeness.why_not_ready`; `order` for those whose requests all have too high a rank.
+        """
+        reasons = {reason: count for reason, count in self._aside.items() if count}
+        ready = len(self._hosts) - sum(reasons.values())
+        return {**reasons, "order": ready} if ready else reasons
 
     def add(self, entry: Entry, due: float = 0.0) -> None:
         """Put in a new request, or one that must be tried again at `due`."""
@@ -90,6 +105,7 @@ class Frontier:
             entries += [entry for _, entry in queue.entries]
         for place in (self._waiting, self._ready, self._resting, self._hosts):
             place.clear()
+        self._aside.clear()
         self._queued = self._void = 0
         for entry in entries:
             if not entry.is_void:
@@ -102,7 +118,7 @@ class Frontier:
             return
         if queue.rests_until is None or self._politeness.ready_at(host) < queue.rests_until:
             queue.rests_until = None
-            self._make_ready(host, queue)
+            self._bring_back(host, queue)
 
     def take(self, now: float, max_rank: float) -> Entry | None:
         """The lowest rank that may go now and is at most `max_rank`, or None."""
@@ -157,7 +173,12 @@ class Frontier:
             if self._is_resting(host, until):
                 queue = self._hosts[host]
                 queue.rests_until = None
-                self._make_ready(host, queue)
+                self._bring_back(host, queue)
+
+    def _bring_back(self, host: str, queue: _HostQueue) -> None:
+        """Put a host that was set aside among the ready ones."""
+        self._aside[queue.aside_for] -= 1
+        self._make_ready(host, queue)
 
     def _make_ready(self, host: str, queue: _HostQueue) -> None:
         queue.ready_as = queue.entries[0][0]
@@ -167,6 +188,8 @@ class Frontier:
         """Take the first of the ready hosts out: it rests, or is at its limit."""
         heapq.heappop(self._ready)
         queue.ready_as = None
+        queue.aside_for = self._politeness.why_not_ready(host)
+        self._aside[queue.aside_for] += 1
         if ready_at < math.inf:
             queue.rests_until = ready_at
             heapq.heappush(self._resting, (ready_at, host))

@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+from crawler.backlog import Backlog, FollowUp, Turn
 from crawler.errors import LockedError, OutputError, UsageError
 from crawler.request import Request
 
@@ -31,8 +32,6 @@ APPLICATION_ID = 0x63494F31
 FIRST_FOLLOW_UP = 2**40
 """Places: start requests have that of their rank, follow-ups count from here."""
 
-_MAX_QUEUED = 10_000
-"""Follow-ups in memory; the others are read back when it is their turn."""
 _MAX_BUFFERED = 5_000
 _SECONDS_FOR_OTHERS = 10.0
 """How long another program may hold the file."""
@@ -47,6 +46,7 @@ CREATE TABLE requests (
     url TEXT NOT NULL,
     more TEXT,                   -- JSON of what else the request holds
     in_scope INTEGER NOT NULL,
+    turn INTEGER NOT NULL,       -- minus the priority
     outcome TEXT,                -- 'ok', the kind of its failure, or why it was left out
     status INTEGER,
     attempts INTEGER,
@@ -57,20 +57,32 @@ CREATE TABLE requests (
     final_url TEXT,              -- where it was redirected
     final_fingerprint BLOB
 );
+CREATE INDEX by_turn ON requests (turn, place) WHERE turn != 0 AND outcome IS NULL;
 CREATE TABLE attempts (fingerprint BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _ADD = (
-    "INSERT INTO requests (place, parent, depth, fingerprint, url, more, in_scope) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO requests (place, parent, depth, fingerprint, url, more, in_scope, turn) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DONE = (
     "UPDATE requests SET rank = ?, outcome = ?, status = ?, attempts = ?, items = ?, done_at = ?, "
     "seconds = ?, worker = ?, final_url = ?, final_fingerprint = ? WHERE place = ?"
 )
-_QUEUED = (
+# A query for each kind of priority: most crawls have only the usual one, which needs no index.
+_URGENT = (
     "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
-    "WHERE outcome IS NULL AND place >= ? ORDER BY place LIMIT ?"
+    "WHERE turn < 0 AND turn != 0 AND outcome IS NULL AND (turn, place) > (?, ?) "
+    "ORDER BY turn, place LIMIT ?"
+)
+_USUAL = (
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
+    "WHERE turn = 0 AND outcome IS NULL AND ? <= 0 AND place > ? ORDER BY place LIMIT ?"
+)
+_LAZY = (
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
+    "WHERE turn > 0 AND turn != 0 AND outcome IS NULL AND (turn, place) > (?, ?) "
+    "ORDER BY turn, place LIMIT ?"
 )
 _STARTS = (
     "SELECT place, url, final_url FROM requests WHERE place > ? AND place < ? "
@@ -78,21 +90,7 @@ _STARTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """A follow-up that was committed and waits for its rank."""
-
-    request: Request
-    fingerprint: bytes
-    depth: int
-    is_in_scope: bool
-    """Whether it was when it was found; it may have become so since."""
-    parent: int | None = None
-    place: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a request."""
 
     outcome: str
@@ -113,12 +111,17 @@ class Journal:
     Use it from one thread. Raises OutputError when it can't be written.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, name: str, *, restored: bool = False
+    ) -> None:
         self._connection = connection
         self._name = name
-        self._queue: deque[FollowUp] = deque()
-        self._has_more_on_disk = False
-        self._read_to = FIRST_FOLLOW_UP
+        self._urgent, self._usual, self._lazy = (
+            Backlog(partial(self._read, query), restored=restored)
+            for query in (_URGENT, _USUAL, _LAZY)
+        )
+        self._taken: set[int] = set()
+        """Places of follow-ups that have a rank, but aren't done."""
         self._next_place = FIRST_FOLLOW_UP
         self._added: list[tuple[Any, ...]] = []
         self._done: list[tuple[Any, ...]] = []
@@ -164,7 +167,7 @@ class Journal:
             _check_integrity(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
-            journal = cls(connection, str(path))
+            journal = cls(connection, str(path), restored=True)
             journal._find_queue()
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -192,32 +195,39 @@ class Journal:
                 request.url,
                 _more(request),
                 follow_up.is_in_scope,
+                -request.priority,
             )
         )
-        if self._has_more_on_disk or len(self._queue) >= _MAX_QUEUED:
-            self._has_more_on_disk = True
-        else:
-            self._queue.append(replace(follow_up, place=place))
+        self._backlog(request).add(follow_up._replace(place=place))
         if len(self._added) >= _MAX_BUFFERED:
             self._write()
 
     def take(self) -> FollowUp | None:
         """The next follow-up; it stays in the journal until it is done."""
-        if not self._queue and self._has_more_on_disk:
-            self._read()
-        if not self._queue:
-            return None
-        self.queued -= 1
-        follow_up = self._queue.popleft()
-        self._read_to = follow_up.place + 1
+        follow_up = self._urgent.take() or self._usual.take() or self._lazy.take()
+        if follow_up is not None:
+            self.queued -= 1
+            self._taken.add(follow_up.place)
         return follow_up
 
-    def _read(self) -> None:
+    def give_back(self, follow_up: FollowUp) -> None:
+        """Put one that was taken back in its place."""
+        self.queued += 1
+        self._taken.discard(follow_up.place)
+        self._backlog(follow_up.request).add(follow_up)
+
+    def _backlog(self, request: Request) -> Backlog:
+        if request.priority == 0:
+            return self._usual
+        return self._urgent if request.priority > 0 else self._lazy
+
+    def _read(self, query: str, turn: Turn, count: int) -> list[FollowUp]:
         self._write()
         with _errors(self._name):
-            rows = self._connection.execute(_QUEUED, (self._read_to, _MAX_QUEUED)).fetchall()
-        self._queue.extend(map(_follow_up, rows))
-        self._has_more_on_disk = len(rows) == _MAX_QUEUED
+            # Those that were taken may still be behind others that came later.
+            rows = self._connection.execute(query, (*turn, count + len(self._taken)))
+            found = [_follow_up(row) for row in rows if row[0] not in self._taken]
+        return found[:count]
 
     def _find_queue(self) -> None:
         last, self.queued = self._connection.execute(
@@ -226,16 +236,17 @@ class Journal:
         ).fetchone()
         self._next_place = max(FIRST_FOLLOW_UP, (last or 0) + 1)
         self.queued = self.queued or 0
-        self._has_more_on_disk = self.queued > 0
 
     # What became of requests.
 
     def started(self, rank: int, request: Request, fingerprint: bytes) -> None:
         """Note a start request, once it is done."""
-        self._added.append((rank, None, 0, fingerprint, request.url, _more(request), True))
+        row = (rank, None, 0, fingerprint, request.url, _more(request), True, -request.priority)
+        self._added.append(row)
 
     def done(self, place: int, outcome: Outcome) -> None:
         """Note what became of the request at that place."""
+        self._taken.discard(place)
         self._done.append(
             (
                 outcome.rank,
@@ -382,13 +393,13 @@ _MORE = [
     for field in fields(Request)
     if field.name not in ("url", "body", "callback", "history")
 ]
-_USUAL = {name: getattr(Request(""), name) for name in _MORE}
+_DEFAULTS = {name: getattr(Request(""), name) for name in _MORE}
 
 
 def _more(request: Request) -> str | None:
     """All but the URL that isn't as usual, as JSON."""
     more = {name: getattr(request, name) for name in _MORE}
-    more = {name: value for name, value in more.items() if value != _USUAL[name]}
+    more = {name: value for name, value in more.items() if value != _DEFAULTS[name]}
     if request.callback is not None:
         more["callback"] = request.callback
     if request.body is not None:

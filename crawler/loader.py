@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crawler.errors import SpiderImportError, SpiderNotFoundError
+from crawler.errors import ItemError, SpiderImportError, SpiderNotFoundError
 from crawler.process import in_worker_process
 from crawler.request import Request
 from crawler.result import plain
@@ -31,6 +31,7 @@ from crawler.spider import Spider, is_marked, options_of
 
 SPIDERS_FOLDER = "spiders"
 
+_MAX_PRIORITY = 10**9
 _FILE_PREFIX = "crawled_"
 
 _functions: dict[str, Callable[..., Any]] = {}
@@ -124,6 +125,8 @@ def plain_request(request: Request, reference: str) -> Request:
     callback = request.callback
     if callback is not None:
         callback = callback_name(callback, reference)
+    if type(request.priority) is not int or abs(request.priority) > _MAX_PRIORITY:
+        raise ItemError(f"the priority {request.priority!r} is no whole number of at most 10^9")
     return replace(
         request, url=plain(request.url), callback=callback, meta=plain(request.meta, "meta")
     )

@@ -23,13 +23,15 @@ log = logging.getLogger("crawler.politeness")
 class _Host:
     """What there is to remember of a host while it is asked, rests or is in trouble."""
 
-    __slots__ = ("backoff", "delay", "in_flight", "last", "ready_at")
+    __slots__ = ("backoff", "delay", "in_flight", "is_spared", "last", "ready_at")
 
     def __init__(self, delay: float, per_host: int) -> None:
         self.delay = delay
         self.backoff = Backoff(per_host)
         self.in_flight = 0
         self.ready_at = 0.0
+        self.is_spared = False
+        """Whether it rests for its troubles, and not for its delay."""
         self.last = 0.0
         """When its last request ended."""
 
@@ -91,6 +93,15 @@ class Politeness:
             return math.inf
         return state.ready_at
 
+    def why_not_ready(self, host: str) -> str:
+        """What a host is waited for: `delay`, `per_host`, or `backoff` if it is spared."""
+        state = self._hosts.get(host)
+        if state is None:
+            return "delay"
+        if state.in_flight >= max(1.0, math.floor(state.backoff.limit)):
+            return "per_host" if state.backoff.limit >= state.backoff.most else "backoff"
+        return "backoff" if state.is_spared else "delay"
+
     def started(self, host: str, now: float) -> None:
         """A request to the host was handed out."""
         state = self._hosts.get(host)
@@ -98,15 +109,16 @@ class Politeness:
             self._forget_some(now)
             state = self._hosts[host] = self._new(host)
         state.in_flight += 1
-        if state.delay:
-            state.ready_at = max(state.ready_at, now + state.delay)
+        if state.delay and now + state.delay > state.ready_at:
+            state.ready_at = now + state.delay
+            state.is_spared = False
 
     def finished(self, host: str, now: float, *, result: Result | None = None) -> None:
         """The host answered, or the attempt failed."""
         state = self._hosts.get(host)
         if state is None or not state.in_flight:
             return  # it was given up meanwhile
-        rest = state.delay if self.serial else 0.0
+        own = rest = state.delay if self.serial else 0.0
         if result is not None and self.adaptive:
             sign = sign_of(result)
             self._note_reach(host, state.backoff, sign, result)
@@ -121,7 +133,9 @@ class Politeness:
         state.in_flight -= 1
         state.last = now
         if rest:
-            state.ready_at = max(state.ready_at, now + rest)
+            if now + rest > state.ready_at:
+                state.ready_at = now + rest
+                state.is_spared = rest > own
         elif state.may_be_forgotten(now):
             self._drop(host)
 

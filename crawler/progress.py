@@ -224,8 +224,11 @@ class Block:
 
     @classmethod
     def create(cls, name: str, *, seats: int, seats_per_worker: int = 1) -> Self:
-        """A new block, owned by this process, for `seats` worker threads in all."""
-        memory = _untracked(name, lambda: SharedMemory(name, create=True, size=_size(seats)))
+        """A new block, owned by this process, for `seats` worker threads in all.
+
+        Raises UsageError if there is no room for it.
+        """
+        memory = _new_memory(name, _size(seats))
         owner = os.getpid(), _start_time(os.getpid())
         started = time.time_ns(), time.monotonic_ns()
         header = 0, _VERSION, *owner, seats, seats_per_worker, *started
@@ -297,7 +300,7 @@ class Block:
         self._memory.close()
         if self._owned():
             self._creator = None
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what is left over, `remove_stale` takes care of
                 _untracked(self.name, self._memory.unlink)
 
     def __reduce__(self) -> tuple[Callable[[str], Block], tuple[str]]:
@@ -361,7 +364,8 @@ def remove_stale() -> list[str]:
     """Remove this user's blocks whose owners are dead, and return their names; on Linux only."""
     stale = [path for path, alive in _blocks() if not alive]
     for path in stale:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # removed meanwhile, or read-only: it is in nobody's way
+            path.unlink()
     return [path.name for path in stale]
 
 
@@ -376,6 +380,29 @@ def _blocks() -> Iterator[tuple[Path, bool]]:
                     yield path, _alive(pid, start_time)
                 elif not any(header) and not _alive(_pid_in(path.name), 0):
                     yield path, False  # its owner died before it was filled in
+
+
+def _new_memory(name: str, size: int) -> SharedMemory:
+    try:
+        memory = _untracked(name, lambda: SharedMemory(name, create=True, size=size))
+    except OSError as error:
+        raise _no_room(size, error) from None
+    try:
+        # Linux finds room for a page when it is first written to, and if there is none, kills us.
+        with suppress(FileNotFoundError), (_SHM / name).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        memory.close()
+        _untracked(name, memory.unlink)
+        raise _no_room(size, error) from None
+    return memory
+
+
+def _no_room(size: int, error: OSError) -> UsageError:
+    return UsageError(
+        f"there is no shared memory ({_SHM}) for the progress of a crawl, {size} bytes: "
+        f"{error.strerror or error}"
+    )
 
 
 def _buffer(memory: SharedMemory) -> memoryview:

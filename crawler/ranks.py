@@ -1,22 +1,25 @@
 """Which request gets the next rank: start requests first, then follow-ups, each page once.
 
-Ranks are given in the order of a first-in, first-out queue, as a sequential crawl would ask for
-them. What earns a rank is decided when pages are committed and in that order only, so timing can't
-change it. What was decided stands in the journal.
+Ranks are given in the order of a queue, first in, first out among those of the highest priority, as
+a sequential crawl would ask for them. What earns a rank is decided when pages are committed and in
+that order only, so timing can't change it: ranks given ahead of time are taken back when a page
+gives follow-ups that are more urgent. What was decided stands in the journal.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from crawler.backlog import FollowUp
 from crawler.dupefilter import DupeFilter
 from crawler.entry import Entry
 from crawler.errors import CrawlError, UsageError
 from crawler.fingerprint import fingerprint
-from crawler.journal import FollowUp, Journal, Outcome
+from crawler.journal import Journal, Outcome
 from crawler.request import Request
 from crawler.result import Result
 from crawler.scope import Scope
@@ -56,6 +59,11 @@ class Ranks:
         self._max_pages = max_pages
         self._max_depth = max_depth
         self._mark = mark
+        # A link is looked at when its page is there and again when that is committed, and many
+        # links stand on every page of a site.
+        self._mark_of_url = lru_cache(maxsize=4_096)(
+            lambda url, method, session: mark(Request(url, method, session=session))
+        )
         self._unwanted = unwanted
         self._skip = skip
         self._seen = DupeFilter()
@@ -201,9 +209,10 @@ class Ranks:
             return self._leave_out("scope", entry.target, entry.parent)
         return None
 
-    def follow(self, entry: Entry, requests: Iterable[Request]) -> None:
-        """Queue the follow-ups of a page that is being committed, in their order."""
+    def follow(self, entry: Entry, requests: Iterable[Request]) -> int | None:
+        """Queue the follow-ups of a page that is being committed; the highest priority of them."""
         depth = entry.depth + 1
+        highest: int | None = None
         for request in requests:
             mark = self.mark_of(request)
             reason = self._scope.denies(request.url)
@@ -217,6 +226,24 @@ class Ranks:
             else:
                 is_in_scope = self._scope.allows(request.url)
                 self._journal.add(FollowUp(request, mark, depth, is_in_scope, entry.rank))
+                if highest is None or request.priority > highest:
+                    highest = request.priority
+        return highest
+
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Take the ranks of these entries, the last that were given, back: others come first."""
+        links = [link for link, _ in self._left_out]
+        self._left_out = []
+        for entry in entries:
+            links += [link for link, _ in self._left_out_before.pop(entry.rank, ())]
+            links.append(
+                FollowUp(
+                    entry.request, entry.fingerprint, entry.depth, True, entry.parent, entry.place
+                )
+            )
+            self.known = min(self.known, entry.rank)
+        for link in links:
+            self._journal.give_back(link)
 
     def done(self, entry: Entry, result: Result, *, items: int, left_out: str | None) -> None:
         """Note what became of an entry: `items` were written, or it was left out."""
@@ -270,6 +297,8 @@ class Ranks:
     def mark_of(self, request: Request) -> bytes:
         """The request's fingerprint; a URL that is none has one too."""
         try:
+            if request.body is None:
+                return self._mark_of_url(request.url, request.method, request.session)
             return self._mark(request)
         except ValueError:  # it fails its page on the worker, and once is enough
             return request.url.encode("utf-8", "surrogatepass")

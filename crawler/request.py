@@ -19,8 +19,9 @@ class Request:
     `json` (any JSON value) or `form` (names and values) becomes the body, with its Content-Type,
     and turns GET into POST. `callback` is the function of the spider's module that gets the page,
     by name or itself; None is the spider. `meta` is yours: plain JSON values that come back as
-    `response.meta` (pagination puts the page number there). A follow-up that was asked for before
-    is left out unless `dont_filter`. `session` names one of several cookie jars, for several
+    `response.meta` (pagination puts the page number there). Of the follow-ups that wait, those of
+    the highest `priority` come first. A follow-up that was asked for before is left out unless
+    `dont_filter`. `session` names one of several cookie jars, for several
     logins at once. `history` holds the URLs that redirected here, oldest first.
     """
 
@@ -30,6 +31,7 @@ class Request:
     body: bytes | None = None
     callback: str | Callable[..., Any] | None = None
     meta: Json = field(default_factory=dict)
+    priority: int = 0
     dont_filter: bool = False
     session: str = ""
     history: tuple[str, ...] = ()
@@ -38,6 +40,8 @@ class Request:
 
     def __post_init__(self, json: Any, form: Mapping[str, Any] | None) -> None:
         """Turn `json` or `form` into method, body and Content-Type."""
+        if json is None and form is None:
+            return
         given = [each for each in (self.body, json, form) if each is not None]
         if len(given) > 1:
             raise ValueError("a request has one body: give body, json or form")

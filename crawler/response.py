@@ -165,12 +165,15 @@ class Response:
     ) -> Iterator[Request]:
         """A request for each link that a selector finds: elements with an `href`, or attributes.
 
-        Links that can't be fetched (`mailto:`, `javascript:`, `http://[bad`) are left out.
+        Links that can't be fetched (`mailto:`, `javascript:`, `http://[bad`) are left out, and so
+        is `<a id="here">`, which marks a place. A `<li>` that was meant to be a link raises.
         """
         if (css is None) == (xpath is None):
             raise TypeError("give follow_all() either css= or xpath=")
         links = self.css(css) if css is not None else self.xpath(xpath or "")
         for link in links:
+            if _is_no_link(link):
+                continue
             url = self.urljoin(_href(link))
             if _can_be_fetched(url):
                 yield Request(url, **request)
@@ -188,6 +191,16 @@ def _href(target: str | Selector) -> str:
     if href is None:
         raise ValueError(f"<{target.root.tag}> has neither href nor src to follow")
     return href
+
+
+_LINKS = ("a", "area", "link", "iframe", "frame", "img", "script")
+
+
+def _is_no_link(element: Selector) -> bool:
+    """Whether it is an element that may be a link, and isn't one."""
+    if isinstance(element.root, str):
+        return False
+    return element.root.tag in _LINKS and not {"href", "src"} & element.attrib.keys()
 
 
 def _can_be_fetched(url: str) -> bool:

@@ -46,6 +46,11 @@ class Failure:
     """No connection to the host was made, for a passing reason: it says nothing about the page."""
     traceback: str | None = None
 
+    @property
+    def cause(self) -> str:
+        """The kind, with the status if that is what failed: `timeout`, `status 404`."""
+        return self.kind if self.kind != "status" else f"status {self.status}"
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

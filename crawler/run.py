@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crawler.demo import PracticeSite
     from crawler.engine import Engine, Stats
     from crawler.output import StandardOutput, Target
-    from crawler.progress import Block
+    from crawler.progress import Block, RunState
     from crawler.request import Request
     from crawler.result import Item
     from crawler.run_folder import RunFolder
@@ -231,22 +231,25 @@ class Crawl:
 
     def run(self) -> CrawlResult:
         """Crawl until the end, or until it is stopped; publish what is complete."""
+        from crawler.errors import OutputError
         from crawler.progress import RunState
         from crawler.verdict import judge
 
-        state = RunState.FAILED
         try:
             is_finished = self.engine.crawl()
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
             self._sink.close(publish=verdict.is_published)
-            state = RunState.FINISHED if is_finished else RunState.STOPPED
-        except KeyboardInterrupt:
-            state = RunState.STOPPED
+        except BaseException as error:
+            is_stopped = isinstance(error, KeyboardInterrupt)
+            with suppress(OutputError):  # on a broken disk; what broke first says more
+                self._end(RunState.STOPPED if is_stopped else RunState.FAILED)
             raise
-        finally:
-            self.block.engine.update(state=state)
-            self.folder.close(state.name.lower(), asdict(self.engine.stats))
+        self._end(RunState.FINISHED if is_finished else RunState.STOPPED)
         return CrawlResult(self.engine.stats, verdict, self._sink.items, self._sink.failures)
+
+    def _end(self, state: RunState) -> None:
+        self.block.engine.update(state=state)
+        self.folder.close(state.name.lower(), asdict(self.engine.stats))
 
 
 def _processes(settings: Settings) -> tuple[int, int]:
@@ -468,6 +471,7 @@ def _engine(
                 max_depth=settings.max_depth,
                 journal=sink.folder.journal,
                 mark=_mark(settings),
+                is_ordered=settings.order == "input",
                 skip=sink.folder.skip if settings.log_skipped else lambda _: None,
                 robots_agent=settings.user_agent if is_asked else None,
             ),

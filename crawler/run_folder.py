@@ -6,7 +6,7 @@ failed.jsonl     a line per page that failed
 skipped.jsonl    a line per link that was not followed, if that was asked for
 journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
 stats.json       counts and times, at the end
-run.log          what happened
+run.log          what happened; of many equal events the first ones (see crawler.run_log)
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from crawler.errors import CrawlError, LockedError, OutputError, UsageError
-from crawler.escape import printable
 from crawler.journal import Journal
 from crawler.part import Part
 from crawler.publish import replacing, sync_folder
+from crawler.run_log import RunLog
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
@@ -64,7 +64,7 @@ class RunFolder:
         self.items = self._part("items.jsonl")
         self.failed = self._part("failed.jsonl")
         self._skipped: Part | None = None
-        self._log = _FileLog(path / "run.log")
+        self._log = RunLog(path / "run.log")
         logging.getLogger().addHandler(self._log)
 
     def _part(self, name: str) -> Part:
@@ -116,7 +116,9 @@ class RunFolder:
         except CrawlError:
             lock.release()
             raise
-        folder = cls(path, {**old, **_by_whom(), **facts}, journal, lock=lock)
+        session = {"at": _when(), "command": sys.argv}
+        resumed = [*old.get("resumed", []), session]
+        folder = cls(path, {**old, **_by_whom(), **facts, "resumed": resumed}, journal, lock=lock)
         try:
             offsets = (journal.state() or {}).get("offsets", {})
             for part in folder._parts():
@@ -128,7 +130,7 @@ class RunFolder:
             folder._let_go()
             raise
         folder._facts.pop("finished", None)
-        folder.note(state="running", resumed=[*old.get("resumed", []), _when()])
+        folder.note(state="running")
         return folder
 
     @property
@@ -191,10 +193,15 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """A run that ends without saying how has failed."""
-        if not self._is_closed:
+        if self._is_closed:
+            return
+        try:
             self.close("failed", {})
+        except OutputError:
+            if kind is None:
+                raise  # else what broke first says more
 
     def remove_older(self, keep: int) -> None:
         """Remove all but the last `keep` runs of this name, never this one."""
@@ -274,12 +281,12 @@ def _when() -> str:
 
 
 def _facts(name: str, run_id: str, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"id": run_id, "name": name, "started": _when(), **_by_whom(), **facts}
+    begun = {"id": run_id, "name": name, "started": _when(), "command": sys.argv}
+    return {**begun, **_by_whom(), **facts}
 
 
 def _by_whom() -> dict[str, Any]:
     return {
-        "command": sys.argv,
         "pid": os.getpid(),
         "versions": {"crawl-in-order": __version__, "python": platform.python_version()},
     }
@@ -297,18 +304,3 @@ def _locked(folder: Path) -> Any:
             f"another run of {folder.name} is at work; wait for it, or give this one a --name"
         ) from None
     return lock
-
-
-class _FileLog(logging.FileHandler):
-    """One line per event: what a page or a server says can't forge another."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-
-    def close(self) -> None:
-        with suppress(OSError):  # a full disk; what matters says so itself
-            super().close()
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n    ".join(printable(line) for line in super().format(record).splitlines())

@@ -6,6 +6,7 @@ isn't done yet (a failed attempt, a redirect) goes back to the frontier under it
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -36,7 +37,8 @@ def _ignore(_: Skipped) -> None:
 class Scheduler:
     """Gives out requests, takes back those that aren't done, and follows links at commit.
 
-    `robots_agent` is the User-Agent by which robots.txt is read; None reads none.
+    Unless `is_ordered`, ranks are mere numbers: none is taken back. `robots_agent` is the
+    User-Agent by which robots.txt is read; None reads none.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Scheduler:
         max_depth: int | None = None,
         mark: Callable[[Request], bytes] = fingerprint,
         skip: Callable[[Skipped], None] = _ignore,
+        is_ordered: bool = True,
         robots_agent: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,6 +63,7 @@ class Scheduler:
         self._retry = retry
         self._retries = retries
         self._journal = journal
+        self._is_ordered = is_ordered
         self._clock = clock
         self._speculation = Speculation(self._frontier)
         self._ranks = Ranks(
@@ -140,7 +144,7 @@ class Scheduler:
                 return ranked
             entry = self._take(now, max_rank)
         if entry is None and may_speculate:
-            entry = self._take(now, self._speculation.last_rank)
+            entry = self._take(now, math.inf)
         if entry is not None and entry.result is None:
             entry.attempts += 1
             entry.is_in_flight = True
@@ -166,8 +170,17 @@ class Scheduler:
 
     def seconds_to_next(self, max_rank: float, *, may_speculate: bool = False) -> float | None:
         """How long until a request of at most that rank may go, None if none waits."""
-        due = self._frontier.next_due(self._speculation.last_rank if may_speculate else max_rank)
+        due = self._frontier.next_due(math.inf if may_speculate else max_rank)
         return None if due is None else max(0.0, due - self._clock())
+
+    def why_idle(self, max_rank: float) -> dict[str, int]:
+        """Why `next` gave nothing: reasons with weights; see `crawler.accounting`."""
+        reasons = self._frontier.reasons
+        if reasons:
+            return reasons
+        if self.known > max_rank and not self.is_exhausted:
+            return {"order": 1}
+        return {"retry": 1} if self.waiting else {"empty": 1}
 
     def _next_ranked(self) -> Entry | None:
         """Give the next request its rank."""
@@ -276,9 +289,28 @@ class Scheduler:
         del self._ranked[entry.rank]
         return self._ranks.committed(entry, result)
 
-    def follow(self, entry: Entry, requests: Iterable[Request]) -> None:
-        """Queue the follow-ups of a page that is being committed, in their order."""
-        self._ranks.follow(entry, requests)
+    def follow(self, entry: Entry, requests: Iterable[Request]) -> list[Entry]:
+        """Queue the follow-ups of a page that is being committed, in their order.
+
+        Gives back entries that lose their ranks, because some of these are more urgent; `take_back`
+        each.
+        """
+        highest = self._ranks.follow(entry, requests)
+        if highest is None or not self._is_ordered:
+            return []
+        late = [
+            each
+            for rank, each in sorted(self._ranked.items())
+            if not each.is_start and each.request.priority < highest
+        ]
+        for each in late:
+            del self._ranked[each.rank]
+        self._ranks.give_back(late)
+        return late
+
+    def take_back(self, entry: Entry, result: Result | None) -> None:
+        """Keep an entry that lost its rank for when it gets another one."""
+        self._speculation.take_back(entry, result)
 
     def forget(self, requests: Iterable[Request]) -> None:
         """Drop what was speculated for a page that turned out not to count."""

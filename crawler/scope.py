@@ -55,6 +55,6 @@ class Scope:
         """`allow` or `deny`, whichever pattern keeps the URL out; None if neither does."""
         if self._allow and not any(pattern.search(url) for pattern in self._allow):
             return "allow"
-        if any(pattern.search(url) for pattern in self._deny):
+        if self._deny and any(pattern.search(url) for pattern in self._deny):
             return "deny"
         return None

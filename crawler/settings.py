@@ -123,9 +123,14 @@ class Settings:
     def as_json(self) -> dict[str, object]:
         """Name and value of each, for people to read."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        lists = {name: list(v) for name, v in values.items() if isinstance(v, tuple)}
         plain = (str, int, float, type(None))
-        as_json = {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
-        return {**as_json, "hosts": {name: asdict(rule) for name, rule in self.hosts.items()}}
+        others = {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
+        return {
+            **others,
+            **lists,
+            "hosts": {name: asdict(rule) for name, rule in self.hosts.items()},
+        }
 
     @property
     def slots(self) -> int:

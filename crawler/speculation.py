@@ -13,7 +13,8 @@ from crawler.request import Request
 from crawler.result import Result
 
 _UNRANKED = 2**62
-"""Speculated entries come after all that have a rank, in the order in which they were found."""
+"""Speculated entries come after all that have a rank: the highest priority first, then in the order
+in which they were found."""
 _MAX_ENTRIES = 5_000
 
 
@@ -23,8 +24,7 @@ class Speculation:
     def __init__(self, frontier: Frontier) -> None:
         self._frontier = frontier
         self._entries: dict[bytes, Entry] = {}
-        self.last_rank = _UNRANKED
-        """No entry is behind this one."""
+        self._found = 0
         self.results = 0
         """Results that wait for their rank."""
         self.body_bytes = 0
@@ -43,10 +43,34 @@ class Speculation:
 
     def add(self, request: Request, mark: bytes, *, depth: int, attempts: int) -> None:
         """Have a request fetched whose rank nobody knows yet."""
-        entry = Entry(self.last_rank, request, depth=depth, fingerprint=mark, attempts=attempts)
-        self.last_rank += 1
-        self._entries[mark] = entry
+        entry = Entry(0, request, depth=depth, fingerprint=mark, attempts=attempts)
+        self._enter(entry)
         self._frontier.add(entry)
+
+    def _enter(self, entry: Entry) -> None:
+        self._found += 1
+        entry.rank = _UNRANKED + (-entry.request.priority + 2**32) * 2**62 + self._found
+        self._entries[entry.fingerprint] = entry
+
+    def take_back(self, entry: Entry, result: Result | None) -> None:
+        """Keep an entry that lost its rank, and its result if it is there."""
+        if entry.fingerprint in self._entries:  # it was asked for twice
+            self._give_up(entry)
+        elif result is not None:
+            self._enter(entry)
+            self.finished(entry, result)
+        elif entry.is_in_flight:
+            self._enter(entry)
+        else:
+            self._frontier.discard(entry)
+            again = _copy(entry)
+            self._enter(again)
+            self._frontier.add(again, again.due)
+
+    def _give_up(self, entry: Entry) -> None:
+        if entry.result is None and not entry.is_in_flight:
+            self._frontier.discard(entry)
+        entry.is_void = True
 
     def finished(self, entry: Entry, result: Result) -> bool:
         """Keep the result of an entry that has no rank yet; False if it has one."""
@@ -73,28 +97,32 @@ class Speculation:
         if entry.result is not None or entry.is_in_flight:
             return entry
         self._frontier.discard(entry)
-        return Entry(
-            0,
-            entry.request,
-            attempts=entry.attempts,
-            fingerprint=mark,
-            moved_to=entry.moved_to,
-            due=entry.due,
-        )
+        return _copy(entry)
 
     def drop(self, mark: bytes) -> None:
         """Nobody wants it any more."""
         entry = self._entries.pop(mark, None)
         if entry is not None:
             self._release(entry)
-            if entry.result is None and not entry.is_in_flight:
-                self._frontier.discard(entry)
-            entry.is_void = True
+            self._give_up(entry)
 
     def _release(self, entry: Entry) -> None:
         if entry.result is not None:
             self.results -= 1
             self.body_bytes -= entry.result.body_bytes
+
+
+def _copy(entry: Entry) -> Entry:
+    """One that can get another rank: the entry itself stands in the frontier under its own."""
+    return Entry(
+        0,
+        entry.request,
+        attempts=entry.attempts,
+        depth=entry.depth,
+        fingerprint=entry.fingerprint,
+        moved_to=entry.moved_to,
+        due=entry.due,
+    )
 
 
 def _depends_on_scope(result: Result | None) -> bool:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from crawler.engine import Stats
     from crawler.settings import Settings
 
-_REFUSED = frozenset({403, 429})
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,20 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
     if stats.failed_items:
         failed += f", and {stats.failed_items} items"
+    is_blocked = bool(stats.failed) and not stats.pages and stats.failed == stats.refused
+    if stats.blocked and not is_blocked:
+        failed += f"; blocked or given up: {_hosts(stats)}"
     if stats.stopped_by and not is_finished:
         return Verdict(
             6, f"stopped after {stats.stopped_by}; nothing is published", is_published=False
         )
     if not is_finished:
         return Verdict(130, "interrupted; nothing is published", is_published=False)
+    if is_blocked:
+        how = ", ".join(sorted(stats.failures))
+        problem = f"blocked by the site {_hosts(stats)}: {failed} ({how})"
+        return Verdict(7, problem, is_published=False)
     if stats.failed and not stats.pages:
-        if stats.statuses and _REFUSED.issuperset(stats.statuses):
-            return Verdict(7, f"blocked by the site: {failed}, with 403 or 429", is_published=False)
         return Verdict(3, f"{failed}; nothing is published", is_published=False)
     if stats.failed_items and not stats.items:
         return Verdict(3, f"{failed}; nothing is published", is_published=False)
@@ -50,3 +55,10 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     if stats.failed + stats.failed_items > settings.max_failed:
         return Verdict(3, failed, is_published=True)
     return Verdict(0, None, is_published=True)
+
+
+def _hosts(stats: Stats) -> str:
+    """`a`, or `a, b, c and 4 more`: those with the most missing pages first."""
+    hosts = sorted(stats.blocked, key=lambda host: stats.blocked[host], reverse=True)
+    more = len(hosts) - _MAX_NAMED
+    return ", ".join(hosts[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -297,6 +298,23 @@ def test_failed_pages_are_listed_and_the_run_goes_on(site: PracticeSite, tmp_cwd
         ).returncode
         == 0
     )
+
+
+def test_a_long_crawl_tells_where_its_time_went(site: PracticeSite, tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "s.py", "def s(response):\n    return {}\n")
+    urls = "".join(f"{site.url}/headers?{number}\n" for number in range(4))
+    done = crawl("run", str(file), "--urls", "-", "--delay", "0.7", stdin=urls)
+    first, size, time, advice, where = done.stderr.splitlines()
+    assert first.startswith("4 pages, 4 items in ")
+    assert re.fullmatch(r"[\d.]+ k?B", size)
+    assert re.match(r"time: \d\d % delay", time)
+    assert advice.endswith(
+        " of the time waited for the delay of hosts: more workers would not help"
+    )
+    assert where == "-> output/s.json"
+    (stats,) = (published(path) for path in Path("output/runs/s").glob("*/stats.json"))
+    assert sum(stats["time"].values()) == pytest.approx(1)
+    assert stats["time"]["delay"] > 0.5
 
 
 @pytest.mark.parametrize(

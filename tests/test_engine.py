@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,8 @@ def make_engine(
     journal: Journal | None = None,
     sink: Lists | None = None,
     checkpoint_every: float = 0.2,
+    politeness: Politeness | None = None,
+    retry: RetryPolicy = AT_ONCE,
 ) -> tuple[Engine, Lists]:
     sink = sink or Lists()
     journal = journal or Journal.in_memory()
@@ -103,8 +106,8 @@ def make_engine(
         reference="unused:here",
         scheduler=Scheduler(
             start,
-            politeness=Politeness(adaptive=False),
-            retry=AT_ONCE,
+            politeness=politeness or Politeness(adaptive=False),
+            retry=retry,
             retries=retries,
             max_pages=max_pages,
             max_depth=max_depth,
@@ -340,3 +343,125 @@ def test_which_statuses_are_tried_again_can_be_set(site: PracticeSite) -> None:
     policy = RetryPolicy(wait=tenacity.wait_none())
     found = run(nothing, urls=urls, retry_statuses="418", retry=policy)
     assert [(f["status"], f["attempts"]) for f in found.failures] == [(418, 3), (500, 1)]
+
+
+# ---- Where the time went ----
+
+
+class Slow(Executor):
+    """Answers each request after the seconds that its URL ends with."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        seconds = float(args[1].url.rpartition("/")[2])
+        timer = threading.Timer(seconds, lambda: future.set_result(self.answer(seconds)))
+        timer.daemon = True
+        timer.start()
+        return future
+
+    def answer(self, seconds: float) -> Result:
+        return Result(items=[{}], status=200, fetch_seconds=seconds)
+
+
+class Busy(Slow):
+    """Refuses the first request, and asks not to come back for a while."""
+
+    is_busy = True
+
+    def answer(self, seconds: float) -> Result:
+        if not self.is_busy:
+            return super().answer(seconds)
+        self.is_busy = False
+        return Result(failure=replace(BUSY, retry_after=self.retry_after), status=503)
+
+    retry_after: float | None = 0.5
+
+
+class Failing(Busy):
+    """The same, but it doesn't say when to come back."""
+
+    retry_after = None
+
+
+def slow_pages(*seconds: float) -> Iterator[Request]:
+    return (Request(f"http://h/{place}/{each}") for place, each in enumerate(seconds))
+
+
+@pytest.mark.parametrize(
+    ("what", "executor", "seconds", "politeness", "window"),
+    [
+        ("fetch", Slow(), [0.3] * 4, Politeness(), 100),
+        ("delay", Slow(), [0.0] * 6, Politeness(0.1), 100),
+        ("per_host", Slow(), [0.1] * 5, Politeness(per_host=1), 100),
+        ("backoff", Busy(), [0.01] * 40, Politeness(adaptive=False), 100),
+        ("order", Slow(), [0.5, 0.0, 0.0, 0.0, 0.0, 0.0], Politeness(), 3),
+        ("retry", Failing(), [0.0], Politeness(), 100),
+        ("empty", Slow(), [0.4], Politeness(), 100),
+    ],
+)
+def test_the_reason_for_which_slots_were_empty_is_known(
+    what: str, executor: Executor, seconds: list[float], politeness: Politeness, window: int
+) -> None:
+    engine, _ = make_engine(
+        executor,
+        slow_pages(*seconds),
+        window=window,
+        politeness=politeness,
+        retry=RetryPolicy(wait=tenacity.wait_fixed(0.5)),
+    )
+    assert engine.crawl()
+    assert sum(engine.stats.time.values()) == pytest.approx(1)
+    assert next(iter(engine.stats.time)) == what, engine.stats.time
+
+
+def test_while_it_stops_slots_are_empty_for_that() -> None:
+    engine, _ = make_engine(Slow(), slow_pages(0.4, *[0.4] * 100), slots=4)
+    threading.Timer(0.1, engine.stop).start()
+    assert not engine.crawl()
+    assert sum(engine.stats.time.values()) == pytest.approx(1)
+    assert set(engine.stats.time) <= {"fetch", "stop", "commit", "other", "start"}
+
+
+def test_retries_and_failures_are_counted_by_their_causes() -> None:
+    def answer(request: Request) -> Result:
+        if number_of(request) % 2:
+            return Result(failure=BUSY, status=503)
+        return Result(failure=Failure("timeout", "too slow", retryable=True))
+
+    engine, _ = make_engine(Shuffled(answer, 1), pages(5), retries=1)
+    assert engine.crawl()
+    assert engine.stats.retried == {"timeout": 3, "status 503": 2}
+    assert engine.stats.failures == {"timeout": 3, "status 503": 2}
+    assert engine.stats.refused == 2
+    assert engine.stats.blocked == {"h1": 1, "h0": 1}
+
+
+def test_the_counts_of_a_resumed_crawl_are_those_of_all_its_sessions() -> None:
+    journal, sink = Journal.in_memory(), Lists()
+    forbidden = Failure("status", "forbidden", status=403)
+
+    def answer(request: Request) -> Result:
+        if number_of(request) == 3:
+            first.stop()
+        if number_of(request) % 2:
+            return Result(failure=forbidden, status=403)
+        return Result(items=[{}], status=200, fetch_seconds=0.001)
+
+    def ask_one_host(count: int) -> Iterator[Request]:
+        return (Request(f"http://h{number % 2}/{number}") for number in range(count))
+
+    first, _ = make_engine(
+        Shuffled(answer, 0), ask_one_host(8), slots=1, journal=journal, sink=sink
+    )
+    assert not first.crawl()
+    second, _ = make_engine(
+        Shuffled(answer, 0), ask_one_host(8), slots=1, journal=journal, sink=sink
+    )
+    second.resume()
+    assert second.crawl()
+    assert second.stats.refused == 4
+    assert second.stats.blocked == {"h1": 4}
+    assert second.stats.failures == {"status 403": 4}
+    assert second.stats.seconds > first.stats.seconds
+    assert second.stats.cpu_seconds >= first.stats.cpu_seconds
+    assert sum(second.stats.time.values()) == pytest.approx(1)

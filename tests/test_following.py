@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import threading
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,12 @@ class Page:
     moved_to: int | None
     is_gone: bool
     failures: int
+    priority: int = 0
+    """Of the links that lead to it."""
+
+    def follow(self, site: list[Page]) -> list[Request]:
+        """Its links as requests."""
+        return [Request(url(number), priority=site[number].priority) for number in self.links]
 
 
 def url(number: int) -> str:
@@ -45,6 +51,7 @@ pages = st.builds(
     moved_to=st.none() | st.none() | st.none() | st.integers(0, 19),
     is_gone=st.sampled_from([False, False, False, False, True]),
     failures=st.sampled_from([0, 0, 0, 1, 2]),
+    priority=st.sampled_from([0, 0, 0, 0, 1, 2, -1]),
 )
 sites = st.lists(pages, min_size=20, max_size=20)
 
@@ -53,11 +60,13 @@ def sequentially(
     site: list[Page], starts: list[int], max_pages: int | None, max_depth: int | None
 ) -> tuple[list[Any], list[str]]:
     """What a plain crawl with a queue finds: (items, URLs that failed)."""
-    queue = deque((number, 0, True) for number in starts)
+    queue = [(-(10**9), place, number, 0) for place, number in enumerate(starts)]
+    found = len(queue)
     seen = set(starts)
     items, failed, asked = [], [], 0
     while queue and asked != max_pages:
-        number, depth, is_start = queue.popleft()
+        turn, _, number, depth = heapq.heappop(queue)
+        is_start = turn == -(10**9)
         asked += 1
         passed = [number]
         while (next_one := site[passed[-1]].moved_to) not in (None, passed[-1]):
@@ -78,7 +87,8 @@ def sequentially(
         for link in site[number].links:
             if (max_depth is None or depth < max_depth) and link not in seen:
                 seen.add(link)
-                queue.append((link, depth + 1, False))
+                found += 1
+                heapq.heappush(queue, (-site[link].priority, found, link, depth + 1))
     return items, failed
 
 
@@ -113,7 +123,7 @@ def test_any_site_is_crawled_in_the_order_of_a_queue(
             return Result(redirect=url(page.moved_to), status=302)
         if page.is_gone:
             return Result(failure=GONE, status=404)
-        return Result(items=[{"n": number}], follow=[Request(url(n)) for n in page.links])
+        return Result(items=[{"n": number}], follow=page.follow(site))
 
     engine, sink = make_engine(
         Shuffled(answer, seed),
@@ -379,3 +389,32 @@ def test_what_was_left_out_can_be_listed(site: PracticeSite, tmp_cwd: Path) -> N
         ("scope", "http://other.test/"),
     ]
     assert {line["parent"] for line in lines} == {0}
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+def test_urgent_links_come_first_in_every_mode(
+    site: PracticeSite, mode: str, tmp_cwd: Path
+) -> None:
+    """As in a sequential crawl: what is asked for next is the most urgent of what is known."""
+    body = """
+@spider()
+def walk(response):
+    name = response.url.partition("/empty?")[2]
+    yield {"name": name}
+    links = {"": [("a", 0), ("b", 0), ("c", -1)], "a": [("d", 5), ("e", 0)], "d": [("f", 9)],
+             "b": [("g", 1)]}
+    for child, priority in links.get(name, []):
+        yield response.follow(f"/empty?{child}", priority=priority)
+"""
+    file = spider_file(tmp_cwd / "walk.py", body)
+    result = crawler.run(str(file), urls=[f"{site.url}/empty"], mode=mode, max_pages=7)
+    assert "".join(item["name"] for item in result.items) == "adfbge"
+
+
+def test_a_priority_is_a_whole_number(site: PracticeSite) -> None:
+    @spider()
+    def walk(response: Response) -> Any:
+        yield response.follow("/a", priority=1.5)
+
+    (failure,) = crawler.run(walk, urls=[f"{site.url}/empty"]).failures
+    assert "the priority 1.5 is no whole number" in failure["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import strategies as st
@@ -105,6 +106,29 @@ def test_a_host_at_its_limit_is_passed_over_until_one_comes_back() -> None:
     frontier.freed("a")
     assert frontier.next_due(1000) == 0.0
     assert ranks(frontier, now=101.0) == [1]
+
+
+def test_it_knows_why_nothing_may_go() -> None:
+    politeness = Politeness(10.0, per_host=2)
+    frontier = frontier_of(
+        entry(0, "a"), entry(1, "b"), entry(2, "c"), entry(9, "d"), politeness=politeness
+    )
+    politeness.started("a", 100.0)
+    politeness.started("b", 90.0)
+    politeness.started("b", 90.0)
+    politeness.started("c", 90.0)
+    politeness.finished("c", 91.0, result=RESULTS[1])
+    politeness.finished("c", 91.0, result=RESULTS[2])
+    assert ranks(frontier, now=100.0, max_rank=1) == []
+    assert frontier.reasons == {"delay": 1, "per_host": 1, "order": 2}
+    assert ranks(frontier, now=100.0, max_rank=8) == [2]
+    assert frontier.reasons == {"delay": 1, "per_host": 1, "order": 1}
+    assert ranks(frontier, now=110.0) == [0, 9]
+    assert frontier.reasons == {"per_host": 1}
+    frontier.freed("b")
+    politeness.finished("b", 111.0)
+    assert ranks(frontier, now=111.0) == [1]
+    assert frontier.reasons == {}
 
 
 def test_a_host_that_was_given_up_does_not_rest() -> None:
@@ -229,6 +253,13 @@ class AnyOrder(RuleBasedStateMachine):
     def nothing_is_lost_or_doubled(self) -> None:
         kept = len(self.expected)
         assert kept <= len(self.frontier) <= kept + self.discarded
+
+    @invariant()
+    def each_host_has_one_reason(self) -> None:
+        hosts = self.frontier._hosts.values()
+        aside = Counter(host.aside_for for host in hosts if host.ready_as is None)
+        ready = len(hosts) - aside.total()
+        assert self.frontier.reasons == {**aside, **({"order": ready} if ready else {})}
 
 
 TestAnyOrder = AnyOrder.TestCase

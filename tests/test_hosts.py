@@ -177,3 +177,19 @@ def test_what_was_fetched_ahead_of_its_rank_is_given_up_too() -> None:
     scheduler.follow(entry, links)
     found = [ahead.result for ahead in scheduler.finished(10)]
     assert [each.failure.kind for each in found if each and each.failure] == ["blocked"] * 3
+
+
+def test_hosts_that_keep_us_out_are_named() -> None:
+    def answer(host: str, path: str) -> tuple[int, dict[str, str]]:
+        return (403 if host.startswith("127.0.0.3:") else 200), {}
+
+    with hosts(2, answer) as (open_one, shut_one):
+        shut = shut_one.removeprefix("http://")
+        urls = [f"{url}/{number}" for number in range(3) for url in (open_one, shut_one)]
+        some = crawler.run(address, urls=urls)
+        none = crawler.run(address, urls=[url for url in urls if url.startswith(shut_one)])
+    assert some.exit_code == 3
+    assert some.verdict.problem == f"3 of 6 pages failed; blocked or given up: {shut}"
+    assert some.stats.blocked == {shut: 3}
+    assert none.exit_code == 7
+    assert none.verdict.problem == (f"blocked by the site {shut}: 3 of 3 pages failed (status 403)")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from crawler import Request, journal
+from crawler import Request, backlog, journal
+from crawler.backlog import FollowUp
 from crawler.errors import LockedError, OutputError, UsageError
 from crawler.fingerprint import fingerprint
-from crawler.journal import FIRST_FOLLOW_UP, FollowUp, Journal, Outcome
+from crawler.journal import FIRST_FOLLOW_UP, Journal, Outcome
 
 
 @pytest.fixture
@@ -70,12 +71,12 @@ def test_what_came_after_the_last_checkpoint_is_forgotten(path: Path, written: J
 def test_a_long_queue_stays_on_disk_and_in_order(
     written: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "_MAX_QUEUED", 7)
+    monkeypatch.setattr(backlog, "MAX_IN_MEMORY", 7)
     monkeypatch.setattr(journal, "_MAX_BUFFERED", 5)
     taken: list[str] = []
     for number in range(100):
         written.add(follow_up(number))
-        assert len(written._queue) <= 7
+        assert len(written._usual._heap) <= 15
         if number % 3 == 0:
             each = written.take()
             assert each is not None
@@ -90,6 +91,7 @@ def test_a_request_comes_back_as_it_was(path: Path, written: Journal) -> None:
         Request("http://x/汉"),
         Request("http://x/1", "PUT", {"A": "b"}, bytes(range(256)), "detail", {"a": [1, None]}),
         Request("http://x/2", json={"a": 1}, dont_filter=True, session="s"),
+        Request("http://x/3", priority=-3),
     ]
     for request in requests:
         written.add(FollowUp(request, fingerprint(request), 3, False, 17))

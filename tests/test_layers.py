@@ -14,8 +14,13 @@ PACKAGE = Path(__file__).parents[1] / "crawler"
 DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
 RULES = {
     "verdict",
+    "accounting",
+    "advice",
+    "refusals",
+    "run_log",
     "address",
     "arguments",
+    "backlog",
     "backoff",
     "content",
     "cookies",

@@ -207,3 +207,32 @@ def test_rests_that_are_over_and_troubles_of_long_ago_are_forgotten() -> None:
     assert politeness.remembered < 2 * 10 * 600
     ask(politeness, "h49999", 5_000.0)
     assert politeness.ready_at("h49999") >= 5_000.0
+
+
+# ---- Why it is waited for ----
+
+
+def test_a_rest_has_the_reason_that_lasts_longest() -> None:
+    politeness = Politeness(2.0, adaptive=False)
+    politeness.started("x", 100.0)
+    assert politeness.why_not_ready("x") == "delay"
+    politeness.finished("x", 100.5, result=refusal(429, retry_after=60.0))
+    assert politeness.why_not_ready("x") == "backoff"
+    politeness.started("x", 170.0)
+    assert politeness.why_not_ready("x") == "delay"
+    assert politeness.why_not_ready("never asked") == "delay"
+
+
+def test_a_refusal_shorter_than_the_delay_is_none() -> None:
+    politeness = Politeness(2.0, serial=True)
+    ask(politeness, "x", 100.0, refusal(503, retry_after=1.0))
+    assert politeness.why_not_ready("x") == "delay"
+
+
+def test_a_limit_is_our_own_or_one_that_the_host_made_us_keep() -> None:
+    politeness = Politeness(per_host=2)
+    politeness.started("x", 100.0)
+    politeness.started("x", 100.0)
+    assert politeness.why_not_ready("x") == "per_host"
+    politeness.finished("x", 100.0, result=refusal(429))
+    assert politeness.why_not_ready("x") == "backoff"

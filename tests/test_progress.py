@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -410,3 +411,16 @@ def test_a_block_that_is_being_made_is_stale_only_if_its_owner_is_gone() -> None
     finally:
         alive.unlink()
         dead.unlink(missing_ok=True)
+
+
+@listable
+def test_no_room_for_a_block_is_an_error_and_leaves_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UsageError, match=r"shared memory .* No space left"):
+        Block.create(name, seats=4)
+    assert not (SHM / name).exists()

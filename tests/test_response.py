@@ -223,6 +223,15 @@ def test_h25_follow_all_leaves_out_what_is_no_url() -> None:
     assert followed == ["HTTP://good.example/", "https://example.org/list/2"]
 
 
+def test_follow_all_leaves_out_anchors_that_are_no_link() -> None:
+    page = '<a id="top"></a><a name="x">x</a><area><a href="2">2</a><li class=next>3</li>'
+    response = Response(URL, page)
+    followed = [request.url for request in response.follow_all(css="a, area")]
+    assert followed == ["https://example.org/list/2"]
+    with pytest.raises(ValueError, match="<li> has neither href nor src"):
+        list(response.follow_all(css=".next"))
+
+
 # ---- What it carries ----
 
 

@@ -48,7 +48,7 @@ class Site:
             return Result(redirect=url(page.moved_to), status=302)
         if page.is_gone:
             return Result(failure=GONE, status=404)
-        return Result(items=[{"n": number}], follow=[Request(url(n)) for n in page.links])
+        return Result(items=[{"n": number}], follow=page.follow(self._pages))
 
 
 def outcome(sink: Lists, stats: Stats) -> tuple[object, ...]:

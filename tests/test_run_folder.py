@@ -141,6 +141,20 @@ def test_the_log_has_what_happened_while_the_run_was_open(
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \S+ WARNING crawler.test: during", line)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_log_that_can_not_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = RunFolder.create(tmp_path, "posts")
+    folder._log.close()
+    folder._log.setStream(open("/dev/full", "w"))  # noqa: SIM115
+    for number in range(3):
+        log.warning("line %d", number)
+    folder.close("finished", {})
+    told = [record.getMessage() for record in caplog.records if record.name != log.name]
+    assert told == [f"can't write {folder.path / 'run.log'}: No space left on device"]
+
+
 def test_what_a_page_says_can_not_forge_a_line_of_the_log(folder: RunFolder) -> None:
     log.warning("title: %s", "a\r\n2026-01-01 00:00:00 ERROR forged\x1b[31m\u202e\x9b")
     try:

@@ -279,3 +279,22 @@ def test_a_body_is_not_sent_on_to_another_origin(location: str) -> None:
     for status in (301, 302, 303):
         target = follow(request, status, location)
         assert (target.method, target.body) == ("GET", None)
+
+
+@example("http://x")
+@example("http://x\n")
+@example("https://x.example:443/a?b#c")
+@example("http://x.example\\@y/")
+@example("http://x.example?y@z")
+@example("http://X/")
+@given(st.text("htps:/?#@.xX0-_[]\\\n\t 8é%", max_size=20).map("http://x".__add__) | st.text())
+def test_the_host_is_what_stands_between_the_slashes(url: str) -> None:
+    """The short way for plain URLs and the long way agree."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        assert host(url) == ""
+        return
+    name = parts.netloc.rpartition("@")[2].lower()
+    own_port = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
+    assert host(url) == name.removesuffix(own_port).removesuffix(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from crawler.cli.bar import Pace, drawable, duration, line, plural, sentence
+from crawler.cli.bar import Pace, drawable, duration, line, plural, sentence, size
 from crawler.escape import printable
 from crawler.progress import Block, RunState, Seat, SeatState, Snapshot
 
@@ -111,7 +111,7 @@ def _engine(snapshot: Snapshot) -> str:
 
 def _words(seat: Seat) -> str:
     """A seat in plain text."""
-    done = f"{plural(seat.pages, 'page')}, {plural(seat.items, 'item')}, {_size(seat.bytes)}"
+    done = f"{plural(seat.pages, 'page')}, {plural(seat.items, 'item')}, {size(seat.bytes)}"
     doing = f"{seat.state.name.lower()} {_since(seat)} {printable(seat.url)}"
     return f"{seat.label:>4}  {done}, {seat.failed} failed; {doing}".rstrip()
 
@@ -125,19 +125,10 @@ def _cells(seat: Seat) -> tuple[str, ...]:
         printable(seat.url),
         str(seat.pages),
         str(seat.items),
-        _size(seat.bytes),
+        size(seat.bytes),
         str(seat.failed),
     )
 
 
 def _since(seat: Seat) -> str:
     return f"{seat.seconds:.1f} s" if seat.seconds < 60 else duration(seat.seconds)
-
-
-def _size(count: float) -> str:
-    """`640 B`, `1.2 MB`: powers of 1,000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -1,4 +1,4 @@
-"""One session of a crawl at the terminal: signals, the bar, the summary, the exit code."""
+"""One session of a crawl at the terminal: signals, the bar, the report, the exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from crawler.cli.flags import flag_layers, read_urls
 
 if TYPE_CHECKING:
-    from crawler.run import Crawl, CrawlResult
+    from crawler.cli.report import About
+    from crawler.run import Crawl
 
 Progress = Literal["auto", "bar", "plain", "none"]
 
@@ -62,6 +63,7 @@ def crawl_and_report(
 
     from crawler.arguments import parse_argument
     from crawler.cli.console import say
+    from crawler.cli.report import report
     from crawler.run import crawling
 
     outputs = list(asked.outputs) or [str(asked.folder / f"{asked.run_name()}.json")]
@@ -92,9 +94,23 @@ def crawl_and_report(
         with _display(crawl, shown), _signals(crawl) as received, _told_how_to_resume(crawl):
             result = crawl.run()
     if not quiet or result.exit_code:
-        say(_summary(result, crawl, outputs))
+        for line in report(result, _about(crawl, outputs), is_short=quiet > 0):
+            say(line)
     is_interrupted = result.exit_code == 130 and received
     sys.exit(128 + received[0] if is_interrupted else result.exit_code)
+
+
+def _about(crawl: Crawl, outputs: list[str]) -> About:
+    from crawler.cli.report import About
+    from crawler.output import parse_target
+
+    targets = map(parse_target, outputs)
+    return About(
+        how_to_resume=how_to_resume(crawl.folder.name),
+        folder=crawl.folder.path,
+        files=[str(target) for target in targets if target.path is not None],
+        mode=crawl.settings.mode,
+    )
 
 
 def _notices(crawl: Crawl, resume: Path | None) -> Iterator[str]:
@@ -198,33 +214,3 @@ def _signals(crawl: Crawl) -> Iterator[list[int]]:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for
             signal.signal(number, handle)  # to the end of the process: it is about to end
     yield received
-
-
-def _summary(result: CrawlResult, crawl: Crawl, outputs: list[str]) -> str:
-    from crawler.cli.bar import plural
-    from crawler.output import parse_target
-
-    stats, verdict = result.stats, result.verdict
-    pages = plural(stats.pages + stats.failed, "page")
-    first = f"{pages}, {plural(stats.items, 'item')} in {stats.seconds:.2f} s"
-    if stats.failed:
-        first += f", {plural(stats.failed, 'page')} failed"
-    if stats.failed_items:
-        first += f", {plural(stats.failed_items, 'item')} failed"
-    if stats.retries:
-        first += f", {plural(stats.retries, 'retry', 'retries')}"
-    lines = [first]
-    if verdict.problem:
-        lines.append(verdict.problem)
-    if verdict.exit_code in (6, 130):
-        lines.append(how_to_resume(crawl.folder.name))
-    if stats.failures:
-        lines.append(f"more in {crawl.folder.path / 'failed.jsonl'}")
-    elif verdict.problem:
-        lines.append(f"more in {crawl.folder.path}")
-    elif not stats.items:
-        lines.append("nothing was found; with --min-items 1 the old output would be kept")
-    if verdict.is_published:
-        targets = map(parse_target, outputs)
-        lines += [f"-> {target}" for target in targets if target.path is not None]
-    return "\n".join(lines)

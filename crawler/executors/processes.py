@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -49,6 +50,9 @@ _MAX_DEATHS_AT_START = 3
 _STATM = Path("/proc/self/statm")
 _NO_MEMORY = "the worker process had no memory left for what this page gave"
 _SECONDS_TO_END = 5.0
+_SECONDS_TO_KILL = 1.0
+_FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends."""
 
 log = logging.getLogger("crawler.executors")
 
@@ -168,6 +172,8 @@ class ProcessExecutor(Executor):
             self._command(None)
         if wait:
             self._supervisor.join()
+        elif cancel_futures:  # a child that is just starting looks for what its parent takes away
+            self._supervisor.join(_SECONDS_TO_KILL)
 
     def _command(self, command: _Task | None) -> None:
         self._commands.put(command)
@@ -217,7 +223,7 @@ class ProcessExecutor(Executor):
                 suspect = child.suspects.popleft()
                 suspect.was_alone = True
                 self._give(child, suspect)
-        while self._backlog:
+        while self._backlog and not self._is_given_up:
             free = self._child_with_room()
             if free is None:
                 return
@@ -267,7 +273,7 @@ class ProcessExecutor(Executor):
             name=f"{WORKER_NAME}{place + 1}",
             daemon=True,
         )
-        with _no_main_module():
+        with _no_main_module(), _signals_held_back():
             process.start()
         theirs.close()
         child = self._children[place] = _Child(place, process, ours)
@@ -451,6 +457,17 @@ class _LogToParent(logging.Handler):
             self.handleError(record)
 
 
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Processes that are started meanwhile get no signals until they are ready to ignore them."""
+    resource_tracker.ensure_running()  # to start it lets signals through (Python 3.11)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _child_main(
     pipe: Connection,
     first_seat: int,
@@ -459,10 +476,9 @@ def _child_main(
     initargs: tuple[Any, ...],
     memory: int | None,
 ) -> None:
-    # Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_PARENT)  # as the spider's programs expect
     sending = threading.Lock()
 
     def send(*message: object) -> None:

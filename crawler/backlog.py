@@ -1,0 +1,70 @@
+"""Follow-ups that wait for their rank: the next ones in memory, the others on disk."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import NamedTuple
+
+from crawler.request import Request
+
+MAX_IN_MEMORY = 10_000
+"""The others are read when it is their turn."""
+
+Turn = tuple[int, int]
+"""What the order goes by, the lowest first: minus the priority, then the place in the journal."""
+
+_BEFORE_ALL = (-(2**63), -1)
+
+
+class FollowUp(NamedTuple):
+    """A follow-up that was committed and waits for its rank."""
+
+    request: Request
+    fingerprint: bytes
+    depth: int
+    is_in_scope: bool
+    """Whether it was when it was found; it may have become so since."""
+    parent: int | None = None
+    """The rank of the page that linked here."""
+    place: int = 0
+    """In the journal, in the order of commit."""
+
+    @property
+    def turn(self) -> Turn:
+        """Its place in the order."""
+        return -self.request.priority, self.place
+
+
+class Backlog:
+    """Gives out the follow-up whose turn is first.
+
+    `read(turn, count)` reads those on disk that are behind `turn`, in order. All of them are on
+    disk; a backlog that is `restored` has none in memory yet.
+    """
+
+    def __init__(self, read: Callable[[Turn, int], list[FollowUp]], *, restored: bool) -> None:
+        self._read = read
+        self._heap: list[tuple[Turn, FollowUp]] = []
+        self._in_memory_to: Turn | None = _BEFORE_ALL if restored else None
+        """What is behind this turn is on disk only; None if nothing is."""
+
+    def add(self, follow_up: FollowUp) -> None:
+        """Put one in its place: a new one, or one that was taken out too early."""
+        turn = follow_up.turn
+        if self._in_memory_to is not None and turn > self._in_memory_to:
+            return
+        heapq.heappush(self._heap, (turn, follow_up))
+        if len(self._heap) > 2 * MAX_IN_MEMORY:
+            self._heap = heapq.nsmallest(MAX_IN_MEMORY, self._heap)
+            self._in_memory_to = self._heap[-1][0]
+
+    def take(self) -> FollowUp | None:
+        """Take out the next one; it stays on disk until it is done."""
+        while not self._heap:
+            if self._in_memory_to is None:
+                return None
+            found = self._read(self._in_memory_to, MAX_IN_MEMORY)
+            self._heap = [(each.turn, each) for each in found]
+            self._in_memory_to = self._heap[-1][0] if len(found) == MAX_IN_MEMORY else None
+        return heapq.heappop(self._heap)[1]
