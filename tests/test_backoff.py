@@ -91,7 +91,7 @@ def test_a_few_errors_by_chance_slow_nothing() -> None:
     assert (found.bad, found.fewest_allowed) == (10, 8)
 
 
-def test_a_host_that_allows_so_many_a_second_is_asked_little_more_often() -> None:
+def test_b5_a_host_that_allows_so_many_a_second_is_asked_little_more_often() -> None:
     """5 a second, and 429 for what is over that; eight at a time, it would be 150 a second."""
     tokens, looked_at = 5.0, 0.0
 

@@ -107,7 +107,7 @@ def test_jsonl_on_stdout(count_file: str) -> None:
     assert done.stderr == ""
 
 
-def test_a_reader_that_has_enough_is_no_error(count_file: str) -> None:
+def test_f5_a_reader_that_has_enough_is_no_error(count_file: str) -> None:
     command = shlex.join(
         [*CRAWL, "run", count_file, "--urls", "http://x.test/{1..200000}", "-o", "-:jsonl"]
     )
@@ -123,7 +123,7 @@ def test_a_reader_that_has_enough_is_no_error(count_file: str) -> None:
     assert done.returncode == 128 + signal.SIGPIPE
 
 
-def test_a_closed_stdout_is_not_taken_for_another_file(count_file: str) -> None:
+def test_f5_a_closed_stdout_is_not_taken_for_another_file(count_file: str) -> None:
     command = shlex.join([*CRAWL, "run", count_file, "--urls", URLS, "-o", "-"])
     done = subprocess.run(
         ["bash", "-c", f"{command} >&-"], capture_output=True, text=True, timeout=60, check=False
@@ -325,7 +325,7 @@ def test_a_long_crawl_tells_where_its_time_went(site: PracticeSite, tmp_cwd: Pat
         ("headers", 4, "1 items, fewer than 2; nothing is published"),
     ],
 )
-def test_the_old_file_survives_a_crawl_that_went_wrong(
+def test_f30_f31_the_old_file_survives_a_crawl_that_went_wrong(
     path: str, code: int, says: str, site: PracticeSite, tmp_cwd: Path
 ) -> None:
     file = spider_file(tmp_cwd / "s.py", "def s(response):\n    return {}\n")

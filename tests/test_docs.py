@@ -18,6 +18,7 @@ from crawler.settings import Settings
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMAND_LINE = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
+FAULTS = (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8")
 PRACTICE_SITE = (REPOSITORY / "docs" / "practice-site.md").read_text(encoding="utf-8")
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
@@ -98,6 +99,17 @@ def test_the_response_has_what_the_document_says() -> None:
     response = Response("https://x.test/", "{}")
     for name in re.findall(r"`(\w+)[^`]*`", re.sub(r"\|[^|]*\|$", "", table, flags=re.M)):
         assert hasattr(response, name), name
+
+
+def test_every_fault_has_a_row_and_every_test_it_names_exists() -> None:
+    rows = re.findall(r"^\| ([FB]\d+) \|", FAULTS, re.MULTILINE)
+    assert rows == [f"F{number}" for number in range(1, 35)] + [f"B{n}" for n in range(1, 8)]
+    tests = (REPOSITORY / "tests").glob("test_*.py")
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in tests)
+    for name in re.findall(r"`(test_\w+)`", FAULTS):
+        assert f"def {name}(" in sources, name
+    for name in re.findall(r"`(test_\w+\.py)`", FAULTS):
+        assert (REPOSITORY / "tests" / name).exists(), name
 
 
 def test_the_readmes_commands_are_the_ones_that_ci_runs() -> None:

@@ -221,7 +221,7 @@ def at_work(process: subprocess.Popen[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("signals", ["INT", "TERM", "HUP", "INT INT"])
-def test_f3_f4_a_signal_ends_it_so_that_it_can_be_resumed(
+def test_f3_f4_f5_a_signal_ends_it_so_that_it_can_be_resumed(
     place: Place, tmp_path: Path, mode: str, signals: str
 ) -> None:
     spider_file(tmp_path / "graph.py", GRAPH)

@@ -60,7 +60,7 @@ def address(response: Response) -> dict[str, str]:
     return {"url": response.url}
 
 
-def test_a_host_that_never_answers_does_not_hold_up_the_others() -> None:
+def test_b5_f23_a_host_that_never_answers_does_not_hold_up_the_others() -> None:
     """It hangs until all pages of the nine others were asked for: counted, not timed."""
     lock = threading.Lock()
     asked: list[str] = []
@@ -91,7 +91,7 @@ def test_a_host_that_never_answers_does_not_hold_up_the_others() -> None:
     assert len(dead) == 12
 
 
-def test_retry_after_stops_the_host_and_no_other() -> None:
+def test_b4_retry_after_stops_the_host_and_no_other() -> None:
     times: dict[str, list[float]] = {"127.0.0.2": [], "127.0.0.3": []}
 
     def answer(host: str, path: str) -> tuple[int, dict[str, str]]:

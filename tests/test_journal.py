@@ -135,7 +135,7 @@ def test_a_checkpoint_waits_for_the_disk(path: Path, written: Journal) -> None:
 # ---- What is refused, and left as it is ----
 
 
-def test_f12_a_journal_of_a_newer_version_is_refused_and_untouched(
+def test_f12_f34_a_journal_of_a_newer_version_is_refused_and_untouched(
     path: Path, written: Journal
 ) -> None:
     written.checkpoint({})

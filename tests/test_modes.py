@@ -55,7 +55,7 @@ def expected(rough_site: PracticeSite, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=name_of)
-def test_every_mode_writes_the_same_bytes(
+def test_f22_every_mode_writes_the_same_bytes(
     way: dict[str, Any], rough_site: PracticeSite, expected: bytes, tmp_cwd: Path
 ) -> None:
     result = crawler.run(QIUSHIBAIKE, pages=13, site=rough_site.url, output="posts.json", **way)

@@ -137,7 +137,7 @@ def test_a_flaky_page_is_tried_again_and_a_patient_server_is_obeyed(site: Practi
 
 
 @pytest.mark.parametrize("mode", ["threads", "processes"])
-def test_a_page_that_is_stuck_fails_by_itself(mode: str, tmp_cwd: Path) -> None:
+def test_f29_a_page_that_is_stuck_fails_by_itself(mode: str, tmp_cwd: Path) -> None:
     file = spider_file(
         tmp_cwd / "stuck.py",
         "import time\n"
@@ -165,7 +165,7 @@ def test_a_spider_may_crawl_itself_and_keeps_its_arguments(mode: str) -> None:
     assert result.items == [{"tag": "given", "found": [{"inner": url}]} for url in urls]
 
 
-def test_until_empty_on_a_site_that_is_gone_publishes_nothing(
+def test_f31_until_empty_on_a_site_that_is_gone_publishes_nothing(
     site: PracticeSite, tmp_cwd: Path
 ) -> None:
     @spider(url=f"{site.url}/status/404?page={{page}}")
@@ -190,7 +190,7 @@ def test_until_empty_that_gives_up_publishes_nothing(site: PracticeSite, tmp_cwd
     assert not Path("x.json").exists()
 
 
-def test_exits_in_steps_and_starts_do_not_end_the_run_silently(site: PracticeSite) -> None:
+def test_f29_exits_in_steps_and_starts_do_not_end_the_run_silently(site: PracticeSite) -> None:
     def leave(item: dict[str, Any]) -> dict[str, Any] | None:
         raise SystemExit(0)
 
