@@ -122,9 +122,9 @@ def crawling(
     from crawler.errors import UsageError
     from crawler.executors import layout
     from crawler.loader import end_import_by_worker, load_spider, plain_request
-    from crawler.output import StandardOutput, check_targets, parse_target
+    from crawler.output import StandardOutput, check_targets, names_of, parse_target
     from crawler.progress import Block, block_name, remove_stale
-    from crawler.run_folder import RunFolder, read_run
+    from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
@@ -147,7 +147,10 @@ def crawling(
             "'https://site/page/{1..4}/' gives pages)"
         )
     converted = convert_arguments(spider.function, arguments or {})
-    targets = [parse_target(text) for text in outputs or []]
+    run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
+    names = names_of(name or spider.name, run_id)
+    csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
+    targets = [parse_target(text, names, **csv) for text in outputs or []]
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
         start, total = start_requests(
@@ -170,7 +173,7 @@ def crawling(
         if outputs is None:
             folder = RunFolder.temporary(spider.name, **facts)
         elif resume is None:
-            folder = RunFolder.create(output_folder, name or spider.name, **facts)
+            folder = RunFolder.create(output_folder, name or spider.name, run_id, **facts)
         else:
             changes = _changes(read_run(resume), facts)
             folder = RunFolder.reopen(resume, **facts)
@@ -182,7 +185,7 @@ def crawling(
             Block.create(block_name(folder.run_id), seats=processes * seats, seats_per_worker=seats)
         )
         folder.note(progress=block.name)
-        live = [StandardOutput(target) for target in targets if target.path is None]
+        live = [StandardOutput(target) for target in targets if target.is_live]
         sink = _Committed(folder, targets, keep_items, live)
         start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
@@ -222,6 +225,11 @@ class Crawl:
     def notice(self) -> str | None:
         """What the user should know before it starts; waits for the practice site if it is used."""
         return None if self._place is None else self._place.notice()
+
+    @property
+    def targets(self) -> list[Target]:
+        """Where items go."""
+        return self._sink.targets
 
     def stop(self) -> None:
         """Finish what is in flight and end; for signal handlers and other threads."""
@@ -336,8 +344,8 @@ class _Committed:
             from crawler.output import publish_items
 
             for target in self.targets:
-                if target.path is not None:
-                    publish_items(self.folder.items.lines(), target)
+                if not target.is_live:
+                    publish_items(self.folder.items.lines, target)
 
 
 @dataclass(frozen=True, slots=True)

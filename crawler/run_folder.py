@@ -71,7 +71,7 @@ class RunFolder:
         return Part(self.path / name, durable=not self._is_temporary)
 
     @classmethod
-    def create(cls, output: Path, name: str, **facts: Any) -> Self:
+    def create(cls, output: Path, name: str, run_id: str | None = None, **facts: Any) -> Self:
         """A new folder below `output`, under the lock of its name."""
         if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise UsageError(f"{name!r} is no name for a run: it becomes the name of a folder")
@@ -79,7 +79,7 @@ class RunFolder:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             lock = _locked(parent)
-            run_id = new_run_id()
+            run_id = run_id or new_run_id()
             path = parent / run_id
             path.mkdir(mode=0o700)  # it may hold cookies and what is behind a login
             journal = Journal.create(path / JOURNAL)
@@ -220,6 +220,16 @@ def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
         with suppress(UsageError):  # being removed, or no run of ours
             found.append(read_run(file.parent))
     return sorted(found, key=lambda facts: str(facts["id"]), reverse=True)
+
+
+def find_runs(output: Path, run: str | None) -> list[dict[str, Any]]:
+    """The contents of run.json of those that `run` means: a folder, or a name or id below `output`.
+
+    The newest first; None means all.
+    """
+    if run is not None and (Path(run) / "run.json").is_file():
+        return [read_run(Path(run))]
+    return [facts for facts in latest_runs(output) if run in (None, facts["name"], facts["id"])]
 
 
 def read_run(path: Path) -> dict[str, Any]:

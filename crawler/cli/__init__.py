@@ -9,6 +9,7 @@ import click
 
 from crawler.cli.compare import compare
 from crawler.cli.demo import demo
+from crawler.cli.export import export
 from crawler.cli.resume import resume
 from crawler.cli.run import run
 from crawler.cli.spiders import list_command
@@ -23,7 +24,7 @@ def crawl() -> None:
     """Crawl with plain Python functions: out-of-order execution, in-order commit."""
 
 
-for command in (run, resume, list_command, compare, watch, demo):
+for command in (run, resume, export, list_command, compare, watch, demo):
     crawl.add_command(command)
 
 

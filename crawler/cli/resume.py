@@ -61,14 +61,9 @@ def _asked(kept: dict[str, Any], given: dict[str, Any]) -> Asked:
 def _find(run: str | None, output: Path) -> dict[str, Any]:
     """The run.json of an unfinished run, with its folder."""
     from crawler.errors import UsageError
-    from crawler.run_folder import is_unfinished, latest_runs, read_run
+    from crawler.run_folder import find_runs, is_unfinished
 
-    if run is not None and (Path(run) / "run.json").is_file():
-        found = [read_run(Path(run))]
-    else:
-        found = [
-            facts for facts in latest_runs(output) if run in (None, facts["name"], facts["id"])
-        ]
+    found = find_runs(output, run)
     for facts in found:
         if is_unfinished(facts):
             return facts

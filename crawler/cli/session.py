@@ -62,12 +62,13 @@ def crawl_and_report(
 
     from crawler.arguments import parse_argument
     from crawler.cli.console import say
+    from crawler.output import literal
     from crawler.run import crawling
 
-    outputs = list(asked.outputs) or [str(asked.folder / f"{asked.run_name()}.json")]
+    outputs = list(asked.outputs) or [literal(asked.folder / f"{asked.run_name()}.json")]
     with (
         _ended_at_once(),
-        _broken_pipe_is_the_end(),
+        broken_pipe_is_the_end(),
         redirect_stdout(sys.stderr),
         crawling(
             asked.spider,
@@ -92,7 +93,7 @@ def crawl_and_report(
         with _display(crawl, shown), _signals(crawl) as received, _told_how_to_resume(crawl):
             result = crawl.run()
     if not quiet or result.exit_code:
-        say(_summary(result, crawl, outputs))
+        say(_summary(result, crawl))
     is_interrupted = result.exit_code == 130 and received
     sys.exit(128 + received[0] if is_interrupted else result.exit_code)
 
@@ -140,7 +141,7 @@ def _ended_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def _broken_pipe_is_the_end() -> Iterator[None]:
+def broken_pipe_is_the_end() -> Iterator[None]:
     """Whoever read our stdout has enough: end as quietly as other commands in a pipe do."""
     try:
         yield
@@ -200,9 +201,8 @@ def _signals(crawl: Crawl) -> Iterator[list[int]]:
     yield received
 
 
-def _summary(result: CrawlResult, crawl: Crawl, outputs: list[str]) -> str:
+def _summary(result: CrawlResult, crawl: Crawl) -> str:
     from crawler.cli.bar import plural
-    from crawler.output import parse_target
 
     stats, verdict = result.stats, result.verdict
     pages = plural(stats.pages + stats.failed, "page")
@@ -225,6 +225,5 @@ def _summary(result: CrawlResult, crawl: Crawl, outputs: list[str]) -> str:
     elif not stats.items:
         lines.append("nothing was found; with --min-items 1 the old output would be kept")
     if verdict.is_published:
-        targets = map(parse_target, outputs)
-        lines += [f"-> {target}" for target in targets if target.path is not None]
+        lines += [f"-> {target}" for target in crawl.targets if target.path is not None]
     return "\n".join(lines)
