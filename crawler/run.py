@@ -128,9 +128,9 @@ def crawling(
     from crawler.executors import layout
     from crawler.loader import end_import_by_worker, load_spider, plain_request
     from crawler.open_files import make_room
-    from crawler.output import StandardOutput, check_targets, parse_target
+    from crawler.output import StandardOutput, check_targets, names_of, parse_target
     from crawler.progress import Block, block_name, remove_stale
-    from crawler.run_folder import RunFolder, read_run
+    from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
@@ -154,7 +154,10 @@ def crawling(
         )
     converted = convert_arguments(spider.function, arguments or {})
     make_room(*_processes(settings))
-    targets = [parse_target(text) for text in outputs or []]
+    run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
+    names = names_of(name or spider.name, run_id)
+    csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
+    targets = [parse_target(text, names, **csv) for text in outputs or []]
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
         before = resume or retry
@@ -190,7 +193,9 @@ def crawling(
         if outputs is None:
             folder = RunFolder.temporary(spider.name, **facts)
         elif resume is None:
-            folder = RunFolder.create(output_folder, name or spider.name, fill=fill, **facts)
+            folder = RunFolder.create(
+                output_folder, name or spider.name, run_id, fill=fill, **facts
+            )
         else:
             folder = RunFolder.reopen(resume, **facts)
         stack.enter_context(folder)
@@ -201,7 +206,7 @@ def crawling(
             Block.create(block_name(folder.run_id), seats=processes * seats, seats_per_worker=seats)
         )
         folder.note(progress=block.name)
-        live = [StandardOutput(target) for target in targets if target.path is None]
+        live = [StandardOutput(target) for target in targets if target.is_live]
         sink = _Committed(folder, targets, keep_items, live, settings.max_items)
         start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
@@ -241,6 +246,11 @@ class Crawl:
     def notice(self) -> str | None:
         """What the user should know before it starts; waits for the practice site if it is used."""
         return None if self._place is None else self._place.notice()
+
+    @property
+    def targets(self) -> list[Target]:
+        """Where items go."""
+        return self._sink.targets
 
     def stop(self) -> None:
         """Finish what is in flight and end; for signal handlers and other threads."""
@@ -376,8 +386,8 @@ class _Committed:
             from crawler.output import publish_items
 
             for target in self.targets:
-                if target.path is not None:
-                    publish_items(self._found(), target)
+                if not target.is_live:
+                    publish_items(self._found, target)
 
     def _found(self) -> Iterator[bytes]:
         return islice(self.folder.found(), self.max_items)

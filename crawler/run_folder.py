@@ -75,7 +75,13 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, output: Path, name: str, *, fill: Callable[[Path], None] | None = None, **facts: Any
+        cls,
+        output: Path,
+        name: str,
+        run_id: str | None = None,
+        *,
+        fill: Callable[[Path], None] | None = None,
+        **facts: Any,
     ) -> Self:
         """A new folder below `output`, under the lock of its name.
 
@@ -87,7 +93,7 @@ class RunFolder:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             lock = _locked(parent)
-            run_id = new_run_id()
+            run_id = run_id or new_run_id()
             path = parent / run_id
             path.mkdir(mode=0o700)  # it may hold cookies and what is behind a login
             journal = _journal(path, fill)

@@ -119,6 +119,10 @@ class Settings:
     """Whether links are left out that seem to lead into an endless site (see `crawler.traps`)."""
     log_skipped: bool = False
     """Whether each link that is not followed is a line in `skipped.jsonl`."""
+    csv_safe: bool = False
+    """Whether text that a spreadsheet would take for a formula gets a `'` in CSV outputs."""
+    csv_bom: bool = False
+    """Whether CSV outputs begin with a byte order mark, by which Excel knows that it is UTF-8."""
     keep_runs: int = 10
     """Run folders of a name that are kept."""
 
@@ -347,6 +351,8 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "drop_parameters": _texts,
     "traps": _switch,
     "log_skipped": _switch,
+    "csv_safe": _switch,
+    "csv_bom": _switch,
     "keep_runs": _number(int, 1, "runs"),
 }
 

@@ -26,6 +26,7 @@ import pytest
 from command_line import CRAWL, spider_file
 from conftest import told
 from crawler import demo
+from crawler.output import parse_target, publish_items
 
 MODES = {
     "sequential": ["--mode", "sequential"],
@@ -165,6 +166,41 @@ def test_f1_killed_at_any_moment_and_resumed_nothing_changes(place: Place, tmp_p
             kills, crawls = future.result()
             told.append(f"kill -9, {mode}: {kills} kills in {crawls} crawls (seed {seed})")
             assert kills >= KILLS
+
+
+def test_f1_killed_and_resumed_other_formats_have_the_same_bytes(
+    place: Place, tmp_path: Path
+) -> None:
+    """CSV, whose first line needs all items, and a file that is compressed."""
+    spider_file(tmp_path / "graph.py", GRAPH)
+    names = [tmp_path / "output/graph.csv", tmp_path / "output/graph.jsonl.gz"]
+    outputs = [part for name in names for part in ("-o", str(name))]
+    lots = random.Random()
+    command = place.command("--resume", *MODES["threads"], *outputs)
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(lots.uniform(0.2, 1.3) if kills < 5 else 60)
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    _, said = process.communicate()
+    assert process.returncode == 3, said
+    items = [json.dumps(item, ensure_ascii=False).encode() for item in json.loads(place.output)]
+    for name in names:
+        undisturbed = tmp_path / name.name
+        publish_items(lambda: items, parse_target(str(undisturbed)))
+        assert name.read_bytes() == undisturbed.read_bytes()
 
 
 def test_f2_killed_workers_cost_nothing(place: Place, tmp_path: Path) -> None:

@@ -84,6 +84,9 @@ HOMES = {
     "idna": "canonical.py",
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
+    "jmespath": "cli/export.py",
+    "pyarrow": "exporters/parquet.py",
+    "zstandard": "exporters/compression.py",
 }
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "core", "misc", "manager", "handler"}

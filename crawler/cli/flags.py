@@ -85,6 +85,18 @@ _SETTINGS = (
     ),
     click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
 )
+_CSV = (
+    click.option(
+        "--csv-safe/--no-csv-safe",
+        default=None,
+        help="In CSV, put a ' before text that begins as a formula does. Default: no.",
+    ),
+    click.option(
+        "--csv-bom/--no-csv-bom",
+        default=None,
+        help="Begin CSV with a byte order mark, for Excel. Default: no.",
+    ),
+)
 _DISPLAY = (
     click.option(
         "--progress",
@@ -99,7 +111,12 @@ _DISPLAY = (
 
 def setting_options(command: Command) -> Command:
     """The flags of a crawl's settings; `command` gets them as keyword arguments."""
-    return _with(_SETTINGS, command)
+    return _with((*_SETTINGS, *_CSV), command)
+
+
+def csv_options(command: Command) -> Command:
+    """Those of the settings that are about CSV."""
+    return _with(_CSV, command)
 
 
 def display_options(command: Command) -> Command:

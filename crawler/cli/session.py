@@ -87,14 +87,15 @@ def crawl_and_report(
     from crawler.arguments import parse_argument
     from crawler.cli.console import say
     from crawler.cli.report import report
+    from crawler.output import literal
     from crawler.run import crawling
     from crawler.run_folder import read_run
 
     is_retry = retry is not None or (resume is not None and "retry_of" in read_run(resume))
-    outputs = list(asked.outputs) or [str(asked.folder / f"{asked.run_name()}.json")]
+    outputs = list(asked.outputs) or [literal(asked.folder / f"{asked.run_name()}.json")]
     with (
         _ended_at_once(),
-        _broken_pipe_is_the_end(),
+        broken_pipe_is_the_end(),
         redirect_stdout(sys.stderr),
         crawling(
             asked.spider,
@@ -120,21 +121,19 @@ def crawl_and_report(
         with _display(crawl, shown), _signals(crawl) as received, _told_how_to_resume(crawl):
             result = crawl.run()
     if not quiet or result.exit_code:
-        for line in report(result, _about(crawl, outputs), is_short=quiet > 0):
+        for line in report(result, _about(crawl), is_short=quiet > 0):
             say(line)
     is_interrupted = result.exit_code == 130 and received
     sys.exit(128 + received[0] if is_interrupted else result.exit_code)
 
 
-def _about(crawl: Crawl, outputs: list[str]) -> About:
+def _about(crawl: Crawl) -> About:
     from crawler.cli.report import About
-    from crawler.output import parse_target
 
-    targets = map(parse_target, outputs)
     return About(
         how_to_resume=how_to_resume(crawl.folder.name),
         folder=crawl.folder.path,
-        files=[str(target) for target in targets if target.path is not None],
+        files=[str(target) for target in crawl.targets if target.path is not None],
         mode=crawl.settings.mode,
     )
 
@@ -182,7 +181,7 @@ def _ended_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def _broken_pipe_is_the_end() -> Iterator[None]:
+def broken_pipe_is_the_end() -> Iterator[None]:
     """Whoever read our stdout has enough: end as quietly as other commands in a pipe do."""
     try:
         yield
