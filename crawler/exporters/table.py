@@ -23,7 +23,8 @@ BOOLEAN, INTEGER, LONG, HUGE, FLOAT, TEXT, NESTED = (1 << bit for bit in range(7
 _KINDS = {type(None): 0, bool: BOOLEAN, float: FLOAT, str: TEXT, list: NESTED, dict: NESTED}
 
 _encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False).encode
-_decode = json.JSONDecoder().decode
+# Unlike `decode` it doesn't look for space around the value, which takes a fifth of the time.
+_decode = json.JSONDecoder().raw_decode
 
 
 class Table:
@@ -64,15 +65,15 @@ def _check(columns: dict[str, int]) -> None:
 
 def item_of(line: bytes) -> Item:
     """The item in a line."""
-    item: Item = _decode(line.decode())
+    item: Item = _decode(line.decode())[0]
     return item
 
 
 def json_text(value: object) -> str:
     """A value as it stands in JSON."""
-    if value is True:  # these two alone take a twentieth of the time
-        return "true"
-    return "false" if value is False else _encode(value)
+    if isinstance(value, bool):  # to begin the encoder for one word takes twenty times as long
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, (int, float)) else _encode(value)
 
 
 def _whole(value: Any) -> int:

@@ -41,7 +41,8 @@ class XmlExporter:
 
 def _add_fields(values: dict[str, Any], parts: list[str]) -> None:
     for key, value in values.items():
-        _add(*_tags(key), value, parts)
+        begin, end = _tags(key)
+        _add(begin, end, value, parts)
 
 
 def _add(begin: str, end: str, value: Any, parts: list[str]) -> None:
