@@ -318,8 +318,9 @@ def _source(spider: Spider) -> dict[str, str] | None:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What is different from what a run began with, in words."""
     changes = []
-    if old.get("source") != new["source"]:
-        changes.append(f"the spider's file has changed: {(new['source'] or {}).get('file')}")
+    was, is_now = old.get("source") or {}, new["source"] or {}
+    if was.get("sha256") != is_now.get("sha256"):
+        changes.append(f"the spider's file has changed: {is_now.get('file')}")
     for what in ("spider", "arguments", "outputs"):
         if old.get(what) != new[what]:
             changes.append(f"{what}: {old.get(what)} -> {new[what]}")

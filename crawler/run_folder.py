@@ -92,7 +92,7 @@ class RunFolder:
         parent = output.absolute() / RUNS_FOLDER / name  # a spider may change the directory
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            lock = _locked(parent)
+            lock = _locked(parent, "wait for it, or give this one a --name")
             run_id = run_id or new_run_id()
             path = parent / run_id
             path.mkdir(mode=0o700)  # it may hold cookies and what is behind a login
@@ -124,15 +124,18 @@ class RunFolder:
         LockedError when it is at work; nothing is changed then.
         """
         old = read_run(path)
-        lock = _locked(path.parent)
-        try:
-            journal = Journal.open(path / JOURNAL)
-        except CrawlError:
-            lock.release()
-            raise
         session = {"at": _when(), "command": sys.argv}
-        resumed = [*old.get("resumed", []), session]
-        folder = cls(path, {**old, **_by_whom(), **facts, "resumed": resumed}, journal, lock=lock)
+        known = {**old, **_by_whom(), **facts, "resumed": [*old.get("resumed", []), session]}
+        try:
+            lock = _locked(path.parent, "wait for its end")
+            try:
+                journal = Journal.open(path / JOURNAL)
+            except CrawlError:
+                lock.release()
+                raise
+            folder = cls(path, known, journal, lock=lock)
+        except OSError as error:
+            raise UsageError(f"can't write {path}: {error.strerror or error}") from None
         try:
             offsets = (journal.state() or {}).get("offsets", {})
             for part in folder._parts():
@@ -285,7 +288,7 @@ def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
 
     A run is named by its name, which it may share, its id, or its folder.
     """
-    if run is not None and (Path(run) / "run.json").is_file():
+    if run is not None and ("/" in run or (Path(run) / "run.json").is_file()):
         return [read_run(Path(run))]
     return [facts for facts in latest_runs(output) if run in (None, facts["name"], facts["id"])]
 
@@ -295,8 +298,10 @@ def read_run(path: Path) -> dict[str, Any]:
     file = path / "run.json"
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no folder of a run: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} is no folder of a run: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}") from None
     if not isinstance(facts, dict) or "id" not in facts or "name" not in facts:
         raise UsageError(f"{path} is no folder of a run: {file} isn't one of ours")
     return {**facts, "folder": path}
@@ -355,7 +360,7 @@ def _by_whom() -> dict[str, Any]:
     }
 
 
-def _locked(folder: Path) -> Any:
+def _locked(folder: Path, advice: str) -> Any:
     # flock, so that the lock of a killed run is free at once. Imported here: 40 ms.
     from filelock import FileLock, Timeout
 
@@ -363,7 +368,5 @@ def _locked(folder: Path) -> Any:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LockedError(
-            f"another run of {folder.name} is at work; wait for it, or give this one a --name"
-        ) from None
+        raise LockedError(f"another run of {folder.name} is at work; {advice}") from None
     return lock

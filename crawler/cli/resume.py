@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +35,28 @@ def resume(
     log_to_stderr(verbose, quiet)
     facts = _find(run, Path(output_dir) if output_dir else OUTPUT_FOLDER)
     folder = facts["folder"].absolute()
-    asked = Asked.again(facts, settings)
-    os.chdir(asked.cwd)  # where its spider, crawl.toml and outputs are
-    crawl_and_report(asked, resume=folder, progress=progress, quiet=quiet)
+    here = Path.cwd()
+    asked = Asked.again(facts, settings).go_home(folder)
+    crawl_and_report(asked, resume=folder, progress=progress, quiet=quiet, here=here)
 
 
 def _find(run: str | None, output: Path) -> dict[str, Any]:
     """The run.json of an unfinished run, with its folder."""
     from crawler.errors import UsageError
-    from crawler.run_folder import is_unfinished, runs_called
+    from crawler.journal import JOURNAL
+    from crawler.run_folder import is_unfinished, read_run, run_folders, runs_called
 
     found = runs_called(run, output)
     for facts in found:
         if is_unfinished(facts):
             return facts
-    which = "" if run is None else f" of {run}"
-    if found:
-        raise UsageError(f"nothing to resume: the last run{which}, {found[0]['id']}, is finished")
-    raise UsageError(f"nothing to resume: there is no run{which} in {output}")
+    if not found:
+        for folder in run_folders(output):
+            if run is None or run in folder.parts:
+                read_run(folder)  # raises: it is one that couldn't be listed
+        which = "" if run is None else f" of {run}"
+        raise UsageError(f"nothing to resume: there is no run{which} in {output}")
+    last = found[0]["folder"]
+    if found[0].get("state") == "finished":
+        raise UsageError(f"nothing to resume: the last run, {last}, is finished")
+    raise UsageError(f"nothing to resume: {last / JOURNAL} is gone")

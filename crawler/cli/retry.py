@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,11 @@ def retry(
     if not failed:
         say(f"nothing to retry: no page of {facts['id']} failed{stays}")
         return
-    asked = Asked.again(facts, settings)
     folder = facts["folder"].absolute()
-    os.chdir(asked.cwd)  # where its spider, crawl.toml and outputs are
+    here = Path.cwd()
+    asked = Asked.again(facts, settings).go_home(folder)
     notice = f"fetching {plural(failed, 'failed page')} of {facts['id']} again{stays}"
-    crawl_and_report(asked, retry=folder, notice=notice, progress=progress, quiet=quiet)
+    crawl_and_report(asked, retry=folder, notice=notice, progress=progress, quiet=quiet, here=here)
 
 
 def _find(run: str, output: Path) -> dict[str, Any]:
@@ -64,10 +63,8 @@ def _find(run: str, output: Path) -> dict[str, Any]:
     if state == "running":
         raise LockedError(f"{facts['id']} is at work; retry what fails when it is finished")
     if state != "finished":
-        raise UsageError(
-            f"{facts['id']} came to no end; {how_to_resume(facts['id'])}, then what failed can be "
-            "retried"
-        )
+        again = how_to_resume(facts["folder"].absolute(), Path.cwd(), by_id=True)
+        raise UsageError(f"{facts['id']} came to no end; {again}, then what failed can be retried")
     return facts
 
 

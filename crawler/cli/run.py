@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from crawler.cli.flags import display_options, setting_options
@@ -85,6 +87,7 @@ def run(
     earlier = next(iter(latest_runs(asked.folder, run_name)), None)
     notice = None
     if not resume and earlier is not None and is_unfinished(earlier):
-        notice = f"the run of {earlier['started']} came to no end; {how_to_resume(earlier['id'])}"
+        again = how_to_resume(earlier["folder"].absolute(), Path.cwd(), by_id=True)
+        notice = f"the run of {earlier['started']} came to no end; {again}"
     folder = unfinished_run(asked.folder, run_name) if resume else None
     crawl_and_report(asked, resume=folder, notice=notice, progress=progress, quiet=quiet)

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -58,12 +58,39 @@ class Asked:
                 "on with it; there, crawler.run(..., resume=True) resumes the last run"
             )
         known = {field.name for field in fields(cls)}
-        values = {key: value for key, value in kept.items() if key in known}
-        for key, value in values.items():
-            if isinstance(value, list):
-                values[key] = tuple(value)
         given = {key: value for key, value in given.items() if value not in (None, ())}
-        return cls(**{**values, "settings": {**kept["settings"], **given}})
+        try:
+            values = {key: value for key, value in kept.items() if key in known}
+            for key, value in values.items():
+                if isinstance(value, list):
+                    values[key] = tuple(value)
+            return cls(**{**values, "settings": {**kept["settings"], **given}})
+        except (AttributeError, KeyError, TypeError):
+            raise UsageError(
+                f"{facts['folder'] / 'run.json'} doesn't say what was asked for"
+            ) from None
+
+    def go_home(self, folder: Path) -> Self:
+        """Change to the directory where the spider, crawl.toml and outputs of a run are.
+
+        It is where the run began, or if all of it was moved or copied since, where that is now.
+        """
+        from crawler.errors import UsageError
+
+        home = Path(self.cwd)
+        place = Path(*folder.parts[-3:])  # runs/NAME/ID
+        moved = Path(*folder.parts[: -3 - len(self.folder.parts)])
+        is_there = (home / self.folder / place).is_dir()
+        is_there = is_there and (home / self.folder / place).samefile(folder)
+        is_moved = not self.folder.is_absolute() and moved / self.folder / place == folder
+        if is_moved and not is_there:
+            home = moved
+        try:
+            os.chdir(home)
+        except OSError as error:
+            problem = error.strerror or error
+            raise UsageError(f"can't go to {home}, where the run began: {problem}") from None
+        return replace(self, cwd=str(home))
 
     def run_name(self) -> str:
         """What the run is called."""
@@ -80,8 +107,12 @@ def crawl_and_report(
     progress: Progress,
     quiet: int,
     notice: str | None = None,
+    here: Path | None = None,
 ) -> None:
-    """Run or resume one crawl, or retry its failed pages, and exit with its code."""
+    """Run or resume one crawl, or retry its failed pages, and exit with its code.
+
+    `here` is where the user is, if that isn't the working directory.
+    """
     from dataclasses import asdict
 
     from crawler.arguments import parse_argument
@@ -118,20 +149,21 @@ def crawl_and_report(
         # Items and a bar on one terminal would overwrite each other.
         is_crowded = any(name.startswith("-") for name in outputs) and os.isatty(1)
         shown = "none" if quiet or is_crowded else progress
-        with _display(crawl, shown), _signals(crawl) as received, _told_how_to_resume(crawl):
+        again = how_to_resume(crawl.folder.path, here or Path.cwd())
+        with _display(crawl, shown), _signals(crawl) as received, _noted(again):
             result = crawl.run()
     if not quiet or result.exit_code:
-        for line in report(result, _about(crawl), is_short=quiet > 0):
+        for line in report(result, _about(crawl, again), is_short=quiet > 0):
             say(line)
     is_interrupted = result.exit_code == 130 and received
     sys.exit(128 + received[0] if is_interrupted else result.exit_code)
 
 
-def _about(crawl: Crawl) -> About:
+def _about(crawl: Crawl, again: str) -> About:
     from crawler.cli.report import About
 
     return About(
-        how_to_resume=how_to_resume(crawl.folder.name),
+        how_to_resume=again,
         folder=crawl.folder.path,
         files=[str(target) for target in crawl.targets if target.path is not None],
         mode=crawl.settings.mode,
@@ -150,7 +182,7 @@ def _notices(crawl: Crawl, resume: Path | None) -> Iterator[str]:
 
 
 @contextmanager
-def _told_how_to_resume(crawl: Crawl) -> Iterator[None]:
+def _noted(how_to_resume: str) -> Iterator[None]:
     """Add to an error by which the crawl ends how to go on when its cause is gone."""
     from crawler.errors import CrawlError, UsageError
 
@@ -158,14 +190,21 @@ def _told_how_to_resume(crawl: Crawl) -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except CrawlError as error:
-        error.add_note(how_to_resume(crawl.folder.name))
+    except (CrawlError, KeyboardInterrupt) as error:
+        error.add_note(how_to_resume)
         raise
 
 
-def how_to_resume(name: str) -> str:
-    """What to type."""
-    return f"`crawl resume {name}` goes on from here"
+def how_to_resume(folder: Path, here: Path, *, by_id: bool = False) -> str:
+    """What to type in the directory `here` to go on with the run that has this folder."""
+    import shlex
+
+    from crawler.run import OUTPUT_FOLDER
+
+    what = str(folder)
+    if folder.parents[2] == here / OUTPUT_FOLDER:
+        what = folder.name if by_id else folder.parent.name
+    return f"`crawl resume {shlex.quote(what)}` goes on from here"
 
 
 @contextmanager
@@ -176,7 +215,7 @@ def _ended_at_once() -> Iterator[None]:
     except KeyboardInterrupt as error:
         from crawler.cli.console import say
 
-        say("ended at once; nothing is published, `crawl resume` goes on")
+        say("\n".join(["ended at once; nothing is published", *getattr(error, "__notes__", ())]))
         os._exit(128 + (error.args[0] if error.args else signal.SIGINT))
 
 
