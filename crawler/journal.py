@@ -35,7 +35,7 @@ FIRST_FOLLOW_UP = 2**40
 """Places: start requests have that of their rank, follow-ups count from here."""
 
 _MAX_BUFFERED = 5_000
-_SECONDS_FOR_OTHERS = 10.0
+_SECONDS_FOR_OTHERS = 5.0
 """How long another program may hold the file."""
 
 _SCHEMA = """

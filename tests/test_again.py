@@ -319,7 +319,7 @@ def test_killed_at_any_moment_nothing_is_lost(flaky: str, site: PracticeSite) ->
             [*CRAWL, *arguments, "--delay", "0.01", "-q"], stderr=subprocess.PIPE, process_group=0
         )
         with suppress(subprocess.TimeoutExpired):
-            process.wait(lots.uniform(0.15, 0.6) if kills < 15 else 60)
+            process.wait(lots.uniform(0.15, 0.6) if kills < 6 else 60)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
             kills += 1

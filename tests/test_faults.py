@@ -211,7 +211,10 @@ def test_f2_killed_workers_cost_nothing(place: Place, tmp_path: Path) -> None:
     """
     spider_file(tmp_path / "graph.py", GRAPH)
     process = subprocess.Popen(
-        place.command(*MODES["processes"]), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        place.command(*MODES["processes"], "--delay", "0.02"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     kills, kill_at = 0, 1
     crawl = psutil.Process(process.pid)
