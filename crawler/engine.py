@@ -176,6 +176,8 @@ class Engine:
         self._failed_in_a_row = 0
         self._checkpoint_every = checkpoint_every
         self._checkpoint_at = 0.0
+        self._has_news = False
+        """Whether anything happened since the last checkpoint; a crawl may wait for long."""
         self._accounting = Accounting(slots, clock=clock)
         self._cpu_began = time.process_time()
         self._refusals = Refusals()
@@ -228,6 +230,7 @@ class Engine:
     def _checkpoint(self) -> None:
         """Make durable what is committed; a resumed crawl goes on from here."""
         started = self._clock()
+        self._has_news = False
         offsets = self._sink.sync()
         self._take_stock()
         cookies = None
@@ -284,7 +287,7 @@ class Engine:
                 self._returned(*completion)
                 completion = self._completion_at_hand()
             self._commit()
-            if self._clock() >= self._checkpoint_at:
+            if self._has_news and self._clock() >= self._checkpoint_at:
                 self._checkpoint()
             self._accounting.committed(self.in_flight)
 
@@ -371,6 +374,7 @@ class Engine:
 
     def _returned(self, entry: Entry, future: Future[Result]) -> None:
         """An attempt is over: hold its result, or put the request back under its rank."""
+        self._has_news = True
         busy = self.in_flight
         del self._in_flight[future]
         result = _result_of(future)
@@ -429,6 +433,7 @@ class Engine:
                     self._hold(entry, entry.result)
 
     def _commit_page(self, entry: Entry, result: Result) -> None:
+        self._has_news = True
         items = 0
         left_out = self._scheduler.committed(entry, result)
         if self._until_empty and entry.is_start and self._is_end(entry, result):
