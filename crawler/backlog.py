@@ -29,6 +29,8 @@ class FollowUp(NamedTuple):
     """The rank of the page that linked here."""
     place: int = 0
     """In the journal, in the order of commit."""
+    rank: int | None = None
+    """The one it keeps, if it was put back to be fetched again."""
 
     @property
     def turn(self) -> Turn:

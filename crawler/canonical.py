@@ -45,6 +45,21 @@ TRACKING = (
 Not dropped unless asked: a site may give any name a meaning of its own.
 """
 
+SESSION = (
+    "jsessionid",
+    "JSESSIONID",
+    "PHPSESSID",
+    "ASPSESSIONID*",
+    "CFID",
+    "CFTOKEN",
+    "cfid",
+    "cftoken",
+)
+"""Parameters by which Java, PHP, ASP and ColdFusion number visits, for `drop_parameters`.
+
+These names mean nothing else. `sid` and `s`, which some forums use, mean a lot of things elsewhere.
+"""
+
 MAX_HOST_LENGTH = 253  # RFC 1035; also keeps the work per host name, which isn't linear, small
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 from crawler.entry import Entry
 from crawler.result import Result
@@ -20,6 +21,10 @@ class Collector:
         self._window_bytes = window_bytes
         self._held: dict[int, tuple[Entry, Result]] = {}
         self._held_bytes = 0
+        self._done = 0
+        """Ranks that are committed."""
+        self._undone: deque[int] = deque()
+        """Ranks behind the head that earlier sessions left out, those behind them being done."""
         self.head = 0
         """The rank that is committed next."""
 
@@ -31,7 +36,16 @@ class Collector:
         """The highest rank that may be handed out now."""
         if len(self._held) >= self._window or self._held_bytes >= self._window_bytes:
             return self.head
-        return self.head + self._window
+        return self._done + self._window
+
+    def resume(self, done: int, undone: Iterable[int]) -> None:
+        """Go on where an earlier session ended: so many ranks are done; these, in order, aren't."""
+        self._done = done
+        self._undone = deque(undone)
+        self._advance()
+
+    def _advance(self) -> None:
+        self.head = self._undone.popleft() if self._undone else self._done
 
     def hold(self, entry: Entry, result: Result) -> None:
         """Take a finished result in."""
@@ -63,7 +77,8 @@ class Collector:
         while self.head in self._held:
             entry, result = self._held.pop(self.head)
             self._held_bytes -= result.body_bytes
-            self.head += 1
+            self._done += 1
+            self._advance()
             yield entry, result
 
 
@@ -74,6 +89,10 @@ class CompletionCollector(Collector):
     def max_rank(self) -> float:
         """How far requests may be ahead of those committed; a slow one holds nobody up."""
         return self.head + self._window
+
+    def resume(self, done: int, undone: Iterable[int]) -> None:  # noqa: ARG002  (in any order)
+        """Go on where an earlier session ended: so many ranks are done."""
+        self.head = done
 
     def ready(self) -> Iterator[tuple[Entry, Result]]:
         """Give out all that is here; `head` counts them."""

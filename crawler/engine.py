@@ -198,7 +198,8 @@ class Engine:
         state = self._journal.state()
         if state is None:
             return  # it ended before its first checkpoint
-        self._collector.head = self._scheduler.resume(state["scheduler"])
+        done = self._scheduler.resume(state["scheduler"])
+        self._collector.resume(done, self._scheduler.undone)
         self._failed_in_a_row = state["failed_in_a_row"]
         self._is_cut = state["is_cut"]
         if self._cookies is not None:
@@ -440,7 +441,7 @@ class Engine:
         else:
             self._refusals.note(entry.host, None)
             items = self._commit_items(entry, result.items)
-            for late in self._scheduler.follow(entry, result.follow):
+            for late in self._scheduler.follow(entry, result.follow, items=result.items):
                 self._scheduler.take_back(late, self._collector.take_back(late.rank))
         self._scheduler.done(entry, result, items=items, left_out=left_out)
 
@@ -485,8 +486,10 @@ class Engine:
                 self.stats.dropped += 1
             else:
                 kept.append(changed)
-        if self._max_items is not None and self.stats.items + len(kept) >= self._max_items:
-            kept = kept[: self._max_items - self.stats.items]
+        # Items of a page that is fetched again go before others: where to cut is known at the end.
+        limit = None if entry.is_again else self._max_items
+        if limit is not None and self.stats.items + len(kept) >= limit:
+            kept = kept[: max(0, limit - self.stats.items)]
             self._is_cut = True
         self._sink.write(kept)
         self.stats.items += len(kept)

@@ -26,6 +26,8 @@ class Entry:
     is_start: bool = field(default=False, compare=False)
     is_robots: bool = field(default=False, compare=False)
     """A site's robots.txt: it has no rank and no place."""
+    is_again: bool = field(default=False, compare=False)
+    """Whether it failed in an earlier run, and has its rank and place from there."""
     place: int = field(default=0, compare=False)
     """Its place in the journal."""
     parent: int | None = field(default=None, compare=False)

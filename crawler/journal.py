@@ -26,6 +26,8 @@ from crawler.backlog import Backlog, FollowUp, Turn
 from crawler.errors import LockedError, OutputError, UsageError
 from crawler.request import Request
 
+JOURNAL = "journal.sqlite"
+"""Its name in a run's folder."""
 VERSION = 1
 """Of the schema. A journal of another version is refused."""
 APPLICATION_ID = 0x63494F31
@@ -33,7 +35,7 @@ FIRST_FOLLOW_UP = 2**40
 """Places: start requests have that of their rank, follow-ups count from here."""
 
 _MAX_BUFFERED = 5_000
-_SECONDS_FOR_OTHERS = 10.0
+_SECONDS_FOR_OTHERS = 5.0
 """How long another program may hold the file."""
 
 _SCHEMA = """
@@ -71,18 +73,27 @@ _DONE = (
 )
 # A query for each kind of priority: most crawls have only the usual one, which needs no index.
 _URGENT = (
-    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
-    "WHERE turn < 0 AND turn != 0 AND outcome IS NULL AND (turn, place) > (?, ?) "
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope, rank FROM requests "
+    "WHERE turn < 0 AND turn != 0 AND outcome IS NULL AND rank IS NULL AND (turn, place) > (?, ?) "
     "ORDER BY turn, place LIMIT ?"
 )
 _USUAL = (
-    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
-    "WHERE turn = 0 AND outcome IS NULL AND ? <= 0 AND place > ? ORDER BY place LIMIT ?"
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope, rank FROM requests "
+    "WHERE turn = 0 AND outcome IS NULL AND rank IS NULL AND ? <= 0 AND place > ? "
+    "ORDER BY place LIMIT ?"
 )
 _LAZY = (
-    "SELECT place, parent, depth, fingerprint, url, more, in_scope FROM requests "
-    "WHERE turn > 0 AND turn != 0 AND outcome IS NULL AND (turn, place) > (?, ?) "
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope, rank FROM requests "
+    "WHERE turn > 0 AND turn != 0 AND outcome IS NULL AND rank IS NULL AND (turn, place) > (?, ?) "
     "ORDER BY turn, place LIMIT ?"
+)
+_PUT_BACK = (
+    "SELECT place, parent, depth, fingerprint, url, more, in_scope, rank FROM requests "
+    "WHERE outcome IS NULL AND rank IS NOT NULL ORDER BY rank"
+)
+_PLACED = (
+    "SELECT items, rank IN (SELECT rank FROM again) OR rank > (SELECT max(rank) FROM again) "
+    "FROM requests WHERE rank IS NOT NULL ORDER BY rank"
 )
 _STARTS = (
     "SELECT place, url, final_url FROM requests WHERE place > ? AND place < ? "
@@ -161,7 +172,7 @@ class Journal:
         Raises UsageError if it is none, damaged, or of another version, and leaves it untouched;
         LockedError if another program holds it.
         """
-        _check_header(path)
+        check_header(path)
         connection = _connect(path)
         try:
             _check_integrity(connection)
@@ -231,7 +242,7 @@ class Journal:
 
     def _find_queue(self) -> None:
         last, self.queued = self._connection.execute(
-            "SELECT max(place), sum(outcome IS NULL AND place >= ?) FROM requests",
+            "SELECT max(place), sum(outcome IS NULL AND rank IS NULL AND place >= ?) FROM requests",
             (FIRST_FOLLOW_UP,),
         ).fetchone()
         self._next_place = max(FIRST_FOLLOW_UP, (last or 0) + 1)
@@ -346,6 +357,15 @@ class Journal:
         """The ranks that are done, the lowest first."""
         return self._column("SELECT rank FROM requests WHERE rank IS NOT NULL ORDER BY rank")
 
+    def put_back(self) -> Iterator[FollowUp]:
+        """The requests that are to be fetched again, by rank (see `crawler.again`)."""
+        return map(_follow_up, self._connection.execute(_PUT_BACK))
+
+    def placed(self) -> Iterator[tuple[int, bool]]:
+        """How many items each page gave, by rank, and whether that was since they were put back."""
+        rows = self._connection.execute(_PLACED)
+        return ((items or 0, bool(is_again)) for items, is_again in rows)
+
     def _column(self, query: str, *values: object) -> Iterator[Any]:
         return (row[0] for row in self._connection.execute(query, values))
 
@@ -355,7 +375,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=_SECONDS_FOR_OTHERS, isolation_level=None)
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
     """Refuse what is no journal of this version, without opening it (sqlite.org/fileformat2)."""
     try:
         with path.open("rb") as stream:
@@ -408,8 +428,8 @@ def _more(request: Request) -> str | None:
 
 
 def _follow_up(row: tuple[Any, ...]) -> FollowUp:
-    place, parent, depth, fingerprint, url, more, in_scope = row
-    return FollowUp(_request(url, more), fingerprint, depth, bool(in_scope), parent, place)
+    place, parent, depth, fingerprint, url, more, in_scope, rank = row
+    return FollowUp(_request(url, more), fingerprint, depth, bool(in_scope), parent, place, rank)
 
 
 def _request(url: str, more: str | None) -> Request:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from crawler.errors import OutputError, UsageError
-from crawler.exporters import FORMATS, SUFFIXES, make_exporter
+from crawler.exporters import FORMATS, SUFFIXES, TABLES, Exporter, make_exporter
+from crawler.exporters.compression import SUFFIXES as COMPRESSIONS
+from crawler.exporters.compression import check_compression, compressed
+from crawler.exporters.table import Table
 from crawler.publish import check_writable, replacing
 
 
@@ -21,13 +26,35 @@ class Target:
     format: str
     place: Path = field(default=Path(), repr=False)
     """The path, absolute, because a spider may change the working directory."""
+    compression: str = ""
+    """`.gz`, `.zst` or nothing."""
+    options: Mapping[str, bool] = field(default_factory=dict)
+    """For the exporter."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it gets items as they come: stdout, if the format needn't know all of them."""
+        return self.path is None and self.format not in TABLES
+
+    def make_exporter(self) -> Exporter:
+        """Raises UsageError when a package is missing."""
+        return make_exporter(self.format, **self.options)
 
     def __str__(self) -> str:
         return "stdout" if self.path is None else str(self.path)
 
 
-def parse_target(text: str) -> Target:
-    """`posts.json`, `posts.txt:jsonl`, `-`, `-:jsonl`; raises UsageError."""
+def parse_target(
+    text: str,
+    names: Mapping[str, str] | None = None,
+    *,
+    csv_safe: bool = False,
+    csv_bom: bool = False,
+) -> Target:
+    """`posts.json`, `posts.csv.gz`, `posts.txt:jsonl`, `{name}-{date}.csv`, `-`, `-:jsonl`.
+
+    `names` are what may stand in braces. Raises UsageError.
+    """
     where, colon, format_name = text.rpartition(":")
     if not colon or not format_name.isidentifier():  # a colon in the file's own name
         where, format_name = text, ""
@@ -36,20 +63,55 @@ def parse_target(text: str) -> Target:
     formats = ", ".join(FORMATS)
     if format_name and format_name not in FORMATS:
         raise UsageError(f"-o {text}: unknown format {format_name!r}; there are {formats}")
-    if where == "-":
-        return Target(None, format_name or "json")
-    path = Path(where).expanduser()
-    if not format_name and path.suffix.lower() not in SUFFIXES:
+    path, compression = None, ""
+    if where != "-":
+        path = Path(_filled(where, names or {}, text)).expanduser()
+        if path.suffix.lower() in COMPRESSIONS:
+            compression = path.suffix.lower()
+        inner = path.with_suffix("") if compression else path
+        if not format_name and inner.suffix.lower() not in SUFFIXES:
+            raise UsageError(
+                f"-o {text}: {inner.suffix or 'no suffix'} tells no format; "
+                f"write {text}:FORMAT with one of {formats}"
+            )
+        format_name = format_name or SUFFIXES[inner.suffix.lower()]
+    format_name = format_name or "json"
+    options = {"safe": csv_safe, "bom": csv_bom} if format_name == "csv" else {}
+    place = Path() if path is None else path.absolute()
+    return Target(path, format_name, place, compression, options)
+
+
+def names_of(run_name: str, run_id: str) -> dict[str, str]:
+    """What may stand in braces in a run's targets; the time is that of its begin, in UTC."""
+    date = f"{run_id[:4]}-{run_id[4:6]}-{run_id[6:8]}"
+    return {"name": run_name, "date": date, "time": run_id[9:15], "run": run_id}
+
+
+def literal(path: Path) -> str:
+    """A path as a target that means just that."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _filled(where: str, names: Mapping[str, str], text: str) -> str:
+    def fill(match: re.Match[str]) -> str:
+        found = match[0]
+        if found in ("{{", "}}"):
+            return found[0]
+        if found[1:-1] in names:
+            return names[found[1:-1]]
+        known = ", ".join(f"{{{name}}}" for name in names)
         raise UsageError(
-            f"-o {text}: {path.suffix or 'no suffix'} tells no format; "
-            f"write {text}:FORMAT with one of {formats}"
+            f"-o {text}: {found} stands for nothing; there are {known}; write {{{{ for a brace"
         )
-    return Target(path, format_name or SUFFIXES[path.suffix.lower()], path.absolute())
+
+    return re.sub(r"\{\{|\}\}|\{[^{}]*\}|[{}]", fill, where)
 
 
 def check_targets(targets: list[Target]) -> None:
-    """Raise UsageError, before anything is fetched, if one could not be written."""
+    """Raise UsageError, before anything is fetched, if one can't be written or made."""
     for target in targets:
+        target.make_exporter()
+        check_compression(target.compression)
         if target.path is None:
             continue
         try:
@@ -58,25 +120,31 @@ def check_targets(targets: list[Target]) -> None:
             raise UsageError(f"can't write {target}: {error.strerror or error}") from None
 
 
-def publish_items(lines: Iterable[bytes], target: Target) -> None:
-    """Replace the target's file by one with these items, each a line of JSON."""
-    exporter = make_exporter(target.format)
-    with _errors(target), replacing(target.place) as stream:
-        exporter.open(stream)
-        for line in lines:
-            exporter.write(line)
-        exporter.close()
+def publish_items(lines: Callable[[], Iterable[bytes]], target: Target) -> None:
+    """Replace the target's file by one with these items, or write them to stdout.
+
+    `lines` gives the items from the beginning, each a line of JSON; it is called again for a format
+    that must know all items before it writes the first.
+    """
+    exporter = target.make_exporter()
+    with _errors(target):
+        if isinstance(exporter, Table):
+            for line in lines():
+                exporter.survey(line)
+        with _opened(target) as file, compressed(file, target.compression) as stream:
+            exporter.open(stream)
+            for line in lines():
+                exporter.write(line)
+            exporter.close()
 
 
 class StandardOutput:
-    """Writes items to stdout as they are committed."""
+    """Writes items to stdout as they are committed, in a format that is no table."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._exporter = make_exporter(target.format)
-        if sys.__stdout__ is None:
-            raise UsageError("stdout is closed; -o FILE writes to a file")
-        self._stream = open(1, "wb", closefd=False)  # noqa: SIM115
+        self._exporter = target.make_exporter()
+        self._stream = _stdout()
         with _errors(target):
             self._exporter.open(self._stream)
 
@@ -92,6 +160,16 @@ class StandardOutput:
         with _errors(self._target):
             self._exporter.close()
             self._stream.flush()
+
+
+def _opened(target: Target) -> AbstractContextManager[BinaryIO]:
+    return _stdout() if target.path is None else replacing(target.place)
+
+
+def _stdout() -> BinaryIO:
+    if sys.__stdout__ is None:
+        raise UsageError("stdout is closed; -o FILE writes to a file")
+    return open(1, "wb", closefd=False)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ gives follow-ups that are more urgent. What was decided stands in the journal.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -19,11 +20,14 @@ from crawler.dupefilter import DupeFilter
 from crawler.entry import Entry
 from crawler.errors import CrawlError, UsageError
 from crawler.fingerprint import fingerprint
-from crawler.journal import Journal, Outcome
+from crawler.journal import FIRST_FOLLOW_UP, Journal, Outcome
 from crawler.request import Request
-from crawler.result import Result
+from crawler.result import Item, Result
 from crawler.scope import Scope
+from crawler.traps import ADVICE, Families, catches
 from crawler.url import host
+
+log = logging.getLogger("crawler.ranks")
 
 Skipped = dict[str, Any]
 """A request that was left out: its url, the reason, and the rank of the page that linked to it."""
@@ -37,6 +41,7 @@ class Ranks:
     """Gives ranks, and notes what became of them.
 
     Start requests are taken from their iterator only as they are asked for, so it may be endless.
+    With `traps`, links into endless sites are left out (see `crawler.traps`).
     `mark` gives a request's fingerprint. `unwanted` is told that of each request that gets no rank,
     `skip` why it doesn't.
     """
@@ -49,6 +54,7 @@ class Ranks:
         scope: Scope,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        traps: bool = True,
         mark: Callable[[Request], bytes] = fingerprint,
         unwanted: Callable[[bytes], None] = _ignore,
         skip: Callable[[Skipped], None] = _ignore,
@@ -58,6 +64,7 @@ class Ranks:
         self._scope = scope
         self._max_pages = max_pages
         self._max_depth = max_depth
+        self._families = Families() if traps else None
         self._mark = mark
         # A link is looked at when its page is there and again when that is committed, and many
         # links stand on every page of a site.
@@ -76,6 +83,8 @@ class Ranks:
         """Those of an earlier session; the start must begin with the same ones."""
         self._gaps: deque[int] = deque()
         """Ranks below `known` that nobody has (after a crash without an order)."""
+        self._again: deque[Entry] = deque()
+        """Requests that failed in an earlier run; they keep their ranks and come first."""
         self._left_out: list[tuple[FollowUp, str]] = []
         self._left_out_before: dict[int, list[tuple[FollowUp, str]]] = {}
         """What was left out between two ranks; it counts when the second one is committed."""
@@ -91,6 +100,8 @@ class Ranks:
     @property
     def is_exhausted(self) -> bool:
         """Whether no request is left that could get a rank."""
+        if self._again:
+            return False
         if self._is_full:
             return True
         return self._start is None and not self._journal.queued
@@ -105,8 +116,15 @@ class Ranks:
         is_last = self._max_pages is not None and self.known >= self._max_pages
         return is_last and not self._gaps
 
+    @property
+    def next_rank(self) -> int:
+        """No rank that will be given is below."""
+        return self._again[0].rank if self._again else self.known
+
     def next(self) -> Entry | None:
         """The next request with its rank, or None if there is none (yet)."""
+        if self._again:
+            return self._again.popleft()
         if self._is_full:
             return None
         entry = self._next_start() or self._next_follow_up()
@@ -209,26 +227,66 @@ class Ranks:
             return self._leave_out("scope", entry.target, entry.parent)
         return None
 
-    def follow(self, entry: Entry, requests: Iterable[Request]) -> int | None:
-        """Queue the follow-ups of a page that is being committed; the highest priority of them."""
+    def follow(
+        self, entry: Entry, requests: Iterable[Request], *, items: Iterable[Item] = ()
+    ) -> int | None:
+        """Queue the follow-ups of a page that is being committed and gave `items`, in their order.
+
+        Gives back the highest priority of them. One that is left out as a trap isn't seen by that:
+        another page may still lead to it.
+        """
         depth = entry.depth + 1
         highest: int | None = None
+        new: list[tuple[Request, bytes]] = []
         for request in requests:
             mark = self.mark_of(request)
-            reason = self._scope.denies(request.url)
-            if reason is None and self._max_depth is not None and depth > self._max_depth:
-                reason = "depth"
-            if reason is not None:
+            reason = self._denies(request, depth)
+            if reason is None and not request.dont_filter:
+                is_known = mark in self._seen
+                reason = "duplicate" if is_known else self._catches(request, depth)
+            if reason is None:
+                self._seen.add(mark)
+                new.append((request, mark))
+                continue
+            if reason != "duplicate":
                 self._unwanted(mark)
-                self._leave_out(reason, request, entry.rank)
-            elif not self._seen.add(mark) and not request.dont_filter:
-                self._leave_out("duplicate", request, entry.rank)
-            else:
-                is_in_scope = self._scope.allows(request.url)
-                self._journal.add(FollowUp(request, mark, depth, is_in_scope, entry.rank))
-                if highest is None or request.priority > highest:
-                    highest = request.priority
+            self._leave_out(reason, request, entry.rank)
+        for request, mark in self._without_endless(entry, new, items):
+            is_in_scope = self._scope.allows(request.url)
+            self._journal.add(FollowUp(request, mark, depth, is_in_scope, entry.rank))
+            if highest is None or request.priority > highest:
+                highest = request.priority
         return highest
+
+    def _denies(self, request: Request, depth: int) -> str | None:
+        """The setting that keeps a follow-up out."""
+        reason = self._scope.denies(request.url)
+        if reason is None and self._max_depth is not None and depth > self._max_depth:
+            return "depth"
+        return reason
+
+    def _catches(self, request: Request, depth: int) -> str | None:
+        """The trap that a follow-up leads into. Who sets a depth knows how deep the site is."""
+        if self._families is None or request.dont_filter:
+            return None
+        return catches(request.url, depth if self._max_depth is None else None)
+
+    def _without_endless(
+        self, entry: Entry, new: list[tuple[Request, bytes]], items: Iterable[Item]
+    ) -> Iterator[tuple[Request, bytes]]:
+        """Those of a page's new follow-ups that may lead somewhere."""
+        if self._families is None:
+            yield from new
+            return
+        links = [request.url for request, _ in new]
+        verdicts = self._families.going_nowhere(entry.target.url, items, links)
+        for (request, mark), is_endless in zip(new, verdicts, strict=True):
+            if is_endless and not request.dont_filter:
+                self._seen.discard(mark)
+                self._unwanted(mark)
+                self._leave_out("trap-variants", request, entry.rank)
+            else:
+                yield request, mark
 
     def give_back(self, entries: Iterable[Entry]) -> None:
         """Take the ranks of these entries, the last that were given, back: others come first."""
@@ -247,7 +305,7 @@ class Ranks:
 
     def done(self, entry: Entry, result: Result, *, items: int, left_out: str | None) -> None:
         """Note what became of an entry: `items` were written, or it was left out."""
-        if entry.is_start:
+        if entry.is_start and not entry.is_again:
             self._journal.started(entry.place, entry.request, entry.fingerprint)
         if entry.attempts > 1:
             self._journal.attempted(entry.fingerprint, 0)
@@ -278,6 +336,8 @@ class Ranks:
             self._journal.done(link.place, Outcome(outcome=reason))
 
     def _leave_out(self, reason: str, request: Request, parent: int | None) -> str:
+        if reason not in self.skipped and reason in ADVICE:
+            log.warning("%s: %s is not followed: %s", reason, request.url, ADVICE[reason])
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
         self._skip({"url": request.url, "reason": reason, "parent": parent})
         return reason
@@ -309,9 +369,9 @@ class Ranks:
         """Whether, as far as is known now, a follow-up at that depth is going to get a rank."""
         if mark in self._seen or mark in self._started:
             return False
-        if self._max_depth is not None and depth > self._max_depth:
+        if self._denies(request, depth) or self._catches(request, depth):
             return False
-        return self._scope.denies(request.url) is None and self._scope.allows(request.url)
+        return self._scope.allows(request.url)
 
     def has_room_for(self, more: int) -> bool:
         """Whether that many further requests can get a rank."""
@@ -321,16 +381,25 @@ class Ranks:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the journal's own."""
-        return {"starts": self._starts, "skipped": self.skipped}
+        families = None if self._families is None else self._families.state()
+        return {"starts": self._starts, "skipped": self.skipped, "families": families}
+
+    @property
+    def undone(self) -> list[int]:
+        """The ranks below `known` that aren't done, when a crawl is resumed."""
+        return sorted([*self._gaps, *(entry.rank for entry in self._again)])
 
     def resume(self, state: dict[str, Any]) -> int:
         """Go on where the journal ends; how many ranks are done."""
-        done = 0
+        self._again = deque(map(_put_back, self._journal.put_back()))
+        done = -len(self._again)
         for rank in self._journal.ranks():
             self._gaps.extend(range(self.known, rank))
             self.known = rank + 1
             done += 1
         self.skipped = state["skipped"]
+        if self._families is not None and state.get("families") is not None:
+            self._families.resume(state["families"])
         starts = 0
         for _, url, final_url in self._journal.start_urls():
             starts += 1
@@ -346,3 +415,19 @@ class Ranks:
         if starts == self._starts:
             self._start = None
         return done
+
+
+def _put_back(link: FollowUp) -> Entry:
+    """A request that is to be fetched again, as it was."""
+    if link.rank is None:
+        raise ValueError(f"{link.request.url} was never done")
+    return Entry(
+        link.rank,
+        link.request,
+        depth=link.depth,
+        fingerprint=link.fingerprint,
+        is_start=link.place < FIRST_FOLLOW_UP,
+        is_again=True,
+        place=link.place,
+        parent=link.parent,
+    )

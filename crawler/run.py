@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +109,7 @@ def crawling(
     output_folder: Path = OUTPUT_FOLDER,
     name: str | None = None,
     resume: Path | None = None,
+    retry: Path | None = None,
     asked: Mapping[str, Any] | None = None,
     keep_items: bool = False,
     flags: Iterable[Layer] = (),
@@ -114,18 +117,20 @@ def crawling(
     """A crawl that is set up and ready to run; taken down when the block ends.
 
     `outputs` are targets as `-o` takes them, or None for a run that leaves nothing on disk.
-    `resume` is the folder of a run to go on with. `asked` is kept in run.json: what to ask for to
-    do the same again.
+    `resume` is the folder of a run to go on with, `retry` that of one whose failed pages are to be
+    fetched again, without asking for its start. `asked` is kept in run.json: what to ask for to do
+    the same again.
     Raises whatever is wrong with the input before anything is fetched.
     """
+    from crawler.again import put_back
     from crawler.arguments import convert_arguments
     from crawler.errors import UsageError
     from crawler.executors import layout
     from crawler.loader import end_import_by_worker, load_spider, plain_request
     from crawler.open_files import make_room
-    from crawler.output import StandardOutput, check_targets, parse_target
+    from crawler.output import StandardOutput, check_targets, names_of, parse_target
     from crawler.progress import Block, block_name, remove_stale
-    from crawler.run_folder import RunFolder, read_run
+    from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
@@ -149,15 +154,24 @@ def crawling(
         )
     converted = convert_arguments(spider.function, arguments or {})
     make_room(*_processes(settings))
-    targets = [parse_target(text) for text in outputs or []]
+    run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
+    names = names_of(name or spider.name, run_id)
+    csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
+    targets = [parse_target(text, names, **csv) for text in outputs or []]
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
-        start, total = start_requests(
-            spider,
-            pages=settings.pages,
-            urls=urls,
-            arguments=converted,
-            site=None if place is None else place.url,
+        before = resume or retry
+        earlier = {} if before is None else read_run(before)
+        start, total = (
+            (iter(()), None)  # it is all in the journal
+            if retry is not None or "retry_of" in earlier
+            else start_requests(
+                spider,
+                pages=settings.pages,
+                urls=urls,
+                arguments=converted,
+                site=None if place is None else place.url,
+            )
         )
         check_targets(targets)
         facts = {
@@ -167,14 +181,22 @@ def crawling(
             "arguments": converted,
             "outputs": outputs or [],
             "asked": asked,
+            "in_order": settings.order == "input" and earlier.get("in_order", True),
         }
-        changes: list[str] = []
+        changes = _changes(earlier, facts) if earlier else []
+        fill = None
+        if retry is not None:
+            facts["retry_of"] = earlier["id"]
+            until_empty = settings.pages is not None and settings.pages.until_empty
+            in_order = earlier.get("in_order", True)
+            fill = partial(put_back, retry, in_order=in_order, until_empty=until_empty)
         if outputs is None:
             folder = RunFolder.temporary(spider.name, **facts)
         elif resume is None:
-            folder = RunFolder.create(output_folder, name or spider.name, **facts)
+            folder = RunFolder.create(
+                output_folder, name or spider.name, run_id, fill=fill, **facts
+            )
         else:
-            changes = _changes(read_run(resume), facts)
             folder = RunFolder.reopen(resume, **facts)
         stack.enter_context(folder)
         folder.remove_older(settings.keep_runs)
@@ -184,13 +206,13 @@ def crawling(
             Block.create(block_name(folder.run_id), seats=processes * seats, seats_per_worker=seats)
         )
         folder.note(progress=block.name)
-        live = [StandardOutput(target) for target in targets if target.path is None]
-        sink = _Committed(folder, targets, keep_items, live)
+        live = [StandardOutput(target) for target in targets if target.is_live]
+        sink = _Committed(folder, targets, keep_items, live, settings.max_items)
         start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
             _engine(spider, settings, converted, start, total, sink, block)
         )
-        if resume is not None:
+        if earlier:
             engine.resume()
             sink.resume()
         yield Crawl(spider, settings, engine, block, folder, sink, place, changes)
@@ -225,6 +247,11 @@ class Crawl:
         """What the user should know before it starts; waits for the practice site if it is used."""
         return None if self._place is None else self._place.notice()
 
+    @property
+    def targets(self) -> list[Target]:
+        """Where items go."""
+        return self._sink.targets
+
     def stop(self) -> None:
         """Finish what is in flight and end; for signal handlers and other threads."""
         self.engine.stop()
@@ -237,6 +264,8 @@ class Crawl:
 
         try:
             is_finished = self.engine.crawl()
+            if self.settings.max_items is not None:  # a page that was retried may bring more
+                self.engine.stats.items = min(self.engine.stats.items, self.settings.max_items)
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
             self._sink.close(publish=verdict.is_published)
         except BaseException as error:
@@ -264,14 +293,11 @@ def _mark(settings: Settings) -> Callable[[Request], bytes]:
     """How requests are compared."""
     from functools import partial
 
-    from crawler.canonical import TRACKING
+    from crawler.canonical import SESSION, TRACKING
     from crawler.fingerprint import fingerprint
 
-    names = [
-        name
-        for given in settings.drop_parameters
-        for name in (TRACKING if given == "tracking" else [given])
-    ]
+    groups = {"tracking": TRACKING, "session": SESSION}
+    names = tuple(name for given in settings.drop_parameters for name in groups.get(given, [given]))
     if not names and not settings.keep_fragments:
         return fingerprint
     return partial(fingerprint, keep_fragment=settings.keep_fragments, drop_parameters=names)
@@ -292,8 +318,9 @@ def _source(spider: Spider) -> dict[str, str] | None:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What is different from what a run began with, in words."""
     changes = []
-    if old.get("source") != new["source"]:
-        changes.append(f"the spider's file has changed: {(new['source'] or {}).get('file')}")
+    was, is_now = old.get("source") or {}, new["source"] or {}
+    if was.get("sha256") != is_now.get("sha256"):
+        changes.append(f"the spider's file has changed: {is_now.get('file')}")
     for what in ("spider", "arguments", "outputs"):
         if old.get(what) != new[what]:
             changes.append(f"{what}: {old.get(what)} -> {new[what]}")
@@ -314,6 +341,7 @@ class _Committed:
     targets: list[Target]
     keep_items: bool
     live: list[StandardOutput]
+    max_items: int | None = None
     items: list[Item] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
@@ -323,8 +351,9 @@ class _Committed:
         if self.targets:
             lines = [json.dumps(item, ensure_ascii=False).encode() for item in items]
             self.folder.items.append(lines)
-            for output in self.live:
-                output.write(lines)
+            if not self.folder.is_retry:  # else they come between others, at the end
+                for output in self.live:
+                    output.write(lines)
 
     def fail(self, record: dict[str, Any]) -> None:
         self.folder.fail(record)
@@ -336,6 +365,8 @@ class _Committed:
 
     def resume(self) -> None:
         """Give out again what earlier sessions committed."""
+        if self.folder.is_retry:
+            return
         if self.keep_items:
             self.items += map(json.loads, self.folder.items.lines())
             self.failures += map(json.loads, self.folder.failed.lines())
@@ -343,14 +374,24 @@ class _Committed:
             output.write(self.folder.items.lines())
 
     def close(self, *, publish: bool) -> None:
+        if self.folder.is_retry:
+            if self.keep_items:
+                self.items = list(map(json.loads, self._found()))
+                self.failures = list(map(json.loads, self.folder.failed.lines()))
+            if publish:
+                for output in self.live:
+                    output.write(self._found())
         for output in self.live:
             output.close()
         if publish:
             from crawler.output import publish_items
 
             for target in self.targets:
-                if target.path is not None:
-                    publish_items(self.folder.items.lines(), target)
+                if not target.is_live:
+                    publish_items(self._found, target)
+
+    def _found(self) -> Iterator[bytes]:
+        return islice(self.folder.found(), self.max_items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +510,7 @@ def _engine(
                 ),
                 max_pages=settings.max_pages,
                 max_depth=settings.max_depth,
+                traps=settings.traps,
                 journal=sink.folder.journal,
                 mark=_mark(settings),
                 is_ordered=settings.order == "input",
@@ -482,7 +524,9 @@ def _engine(
             pipeline=Pipeline(spider.options.steps),
             sink=sink,
             gauge=block.engine,
-            until_empty=settings.pages is not None and settings.pages.until_empty,
+            until_empty=settings.pages is not None
+            and settings.pages.until_empty
+            and not sink.folder.is_retry,
             max_items=settings.max_items,
             cookies=CookieJars() if settings.cookies else None,
             limits=Limits(

@@ -1,7 +1,8 @@
 """A run's folder: everything a crawl leaves behind, at `output/runs/NAME/<UTC time>-<short id>/`.
 
 run.json         what was asked for, by whom, and how it stands
-items.jsonl      the items committed so far, in order; outputs are made from it
+items.jsonl      the items committed so far, in order; outputs are made from it (of a run that
+                 fetches failed pages again, see crawler.again)
 failed.jsonl     a line per page that failed
 skipped.jsonl    a line per link that was not followed, if that was asked for
 journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
@@ -20,22 +21,22 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
 from typing import Any, Self
 
+from crawler.again import EARLIER, FAILED, ITEMS, RETRIED, merged
 from crawler.errors import CrawlError, LockedError, OutputError, UsageError
-from crawler.journal import Journal
+from crawler.journal import JOURNAL, Journal
 from crawler.part import Part
 from crawler.publish import replacing, sync_folder
 from crawler.run_log import RunLog
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
-JOURNAL = "journal.sqlite"
 _ELSEWHERE = "; --output-dir names another place"
 
 
@@ -61,8 +62,10 @@ class RunFolder:
         self._lock = lock
         self._is_temporary = is_temporary
         self._is_closed = False
-        self.items = self._part("items.jsonl")
-        self.failed = self._part("failed.jsonl")
+        self.is_retry = (path / EARLIER).exists() and facts.get("state") != "finished"
+        """Whether failed pages of an earlier run are fetched again in it."""
+        self.items = self._part(RETRIED if self.is_retry else ITEMS)
+        self.failed = self._part(FAILED)
         self._skipped: Part | None = None
         self._log = RunLog(path / "run.log")
         logging.getLogger().addHandler(self._log)
@@ -71,18 +74,29 @@ class RunFolder:
         return Part(self.path / name, durable=not self._is_temporary)
 
     @classmethod
-    def create(cls, output: Path, name: str, **facts: Any) -> Self:
-        """A new folder below `output`, under the lock of its name."""
+    def create(
+        cls,
+        output: Path,
+        name: str,
+        run_id: str | None = None,
+        *,
+        fill: Callable[[Path], None] | None = None,
+        **facts: Any,
+    ) -> Self:
+        """A new folder below `output`, under the lock of its name.
+
+        `fill` is given the folder, to put a journal there that is to be gone on with.
+        """
         if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise UsageError(f"{name!r} is no name for a run: it becomes the name of a folder")
         parent = output.absolute() / RUNS_FOLDER / name  # a spider may change the directory
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            lock = _locked(parent)
-            run_id = new_run_id()
+            lock = _locked(parent, "wait for it, or give this one a --name")
+            run_id = run_id or new_run_id()
             path = parent / run_id
             path.mkdir(mode=0o700)  # it may hold cookies and what is behind a login
-            journal = Journal.create(path / JOURNAL)
+            journal = _journal(path, fill)
             folder = cls(path, _facts(name, run_id, facts), journal, lock=lock)
             folder.note(state="running")
             for each in (path, *list(path.parents)[:4]):
@@ -110,15 +124,18 @@ class RunFolder:
         LockedError when it is at work; nothing is changed then.
         """
         old = read_run(path)
-        lock = _locked(path.parent)
-        try:
-            journal = Journal.open(path / JOURNAL)
-        except CrawlError:
-            lock.release()
-            raise
         session = {"at": _when(), "command": sys.argv}
-        resumed = [*old.get("resumed", []), session]
-        folder = cls(path, {**old, **_by_whom(), **facts, "resumed": resumed}, journal, lock=lock)
+        known = {**old, **_by_whom(), **facts, "resumed": [*old.get("resumed", []), session]}
+        try:
+            lock = _locked(path.parent, "wait for its end")
+            try:
+                journal = Journal.open(path / JOURNAL)
+            except CrawlError:
+                lock.release()
+                raise
+            folder = cls(path, known, journal, lock=lock)
+        except OSError as error:
+            raise UsageError(f"can't write {path}: {error.strerror or error}") from None
         try:
             offsets = (journal.state() or {}).get("offsets", {})
             for part in folder._parts():
@@ -164,6 +181,23 @@ class RunFolder:
         """Bring what is written to the disk; the length of each file that only grows."""
         return {part.path.name: part.sync() for part in self._parts()}
 
+    def found(self) -> Iterator[bytes]:
+        """All items, line by line; those of the earlier run too, if failed pages are retried."""
+        lines = self.items.lines()
+        if not self.is_retry:
+            yield from lines
+            return
+        in_order = bool(self._facts.get("in_order", True))
+        with _errors_of(self.path / EARLIER), (self.path / EARLIER).open("rb") as stream:
+            earlier = (line.rstrip(b"\n") for line in stream)
+            yield from merged(self.journal.placed(), earlier, lines, in_order=in_order)
+
+    def _put_together(self) -> None:
+        """Make items.jsonl of what was found before and what was found again."""
+        path = self.path / ITEMS
+        with _errors_of(path), replacing(path) as stream:
+            stream.writelines(line + b"\n" for line in self.found())
+
     def _parts(self) -> list[Part]:
         if self._skipped is None and (self.path / "skipped.jsonl").exists():
             self._skipped = self._part("skipped.jsonl")
@@ -174,10 +208,15 @@ class RunFolder:
         """Write the statistics and how it ended, and let go of the lock."""
         self._is_closed = True
         try:
+            if self.is_retry and state == "finished":
+                self._put_together()
             for part in self._parts():
                 part.close()
             self._write_json("stats.json", stats)
             self.note(state=state, finished=_when())
+            if self.is_retry and state == "finished":
+                for name in (EARLIER, RETRIED):
+                    (self.path / name).unlink(missing_ok=True)
         finally:
             self._let_go()
 
@@ -217,14 +256,41 @@ class RunFolder:
             stream.write(_json(data, indent=2) + b"\n")
 
 
+def _journal(path: Path, fill: Callable[[Path], None] | None) -> Journal:
+    if fill is None:
+        return Journal.create(path / JOURNAL)
+    try:
+        fill(path)
+        return Journal.open(path / JOURNAL)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
     """The contents of all run.json below `output`, the newest first, each with its `folder`."""
     found = []
-    pattern = "*" if name is None else escape(name)
-    for file in (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json"):
+    for folder in run_folders(output, name):
         with suppress(UsageError):  # being removed, or no run of ours
-            found.append(read_run(file.parent))
+            found.append(read_run(folder))
     return sorted(found, key=lambda facts: str(facts["id"]), reverse=True)
+
+
+def run_folders(output: Path, name: str | None = None) -> list[Path]:
+    """The folders of all runs below `output`, the newest first."""
+    pattern = "*" if name is None else escape(name)
+    files = (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json")
+    return sorted((file.parent for file in files), key=lambda folder: folder.name, reverse=True)
+
+
+def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
+    """The contents of run.json of each run that RUN names, the newest first; None is all.
+
+    A run is named by its name, which it may share, its id, or its folder.
+    """
+    if run is not None and ("/" in run or (Path(run) / "run.json").is_file()):
+        return [read_run(Path(run))]
+    return [facts for facts in latest_runs(output) if run in (None, facts["name"], facts["id"])]
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -232,8 +298,10 @@ def read_run(path: Path) -> dict[str, Any]:
     file = path / "run.json"
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no folder of a run: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} is no folder of a run: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}") from None
     if not isinstance(facts, dict) or "id" not in facts or "name" not in facts:
         raise UsageError(f"{path} is no folder of a run: {file} isn't one of ours")
     return {**facts, "folder": path}
@@ -292,7 +360,7 @@ def _by_whom() -> dict[str, Any]:
     }
 
 
-def _locked(folder: Path) -> Any:
+def _locked(folder: Path, advice: str) -> Any:
     # flock, so that the lock of a killed run is free at once. Imported here: 40 ms.
     from filelock import FileLock, Timeout
 
@@ -300,7 +368,5 @@ def _locked(folder: Path) -> Any:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LockedError(
-            f"another run of {folder.name} is at work; wait for it, or give this one a --name"
-        ) from None
+        raise LockedError(f"another run of {folder.name} is at work; {advice}") from None
     return lock

@@ -19,7 +19,7 @@ from crawler.journal import Journal
 from crawler.politeness import Politeness
 from crawler.ranks import Ranks, Skipped
 from crawler.request import Request
-from crawler.result import Failure, Result
+from crawler.result import Failure, Item, Result
 from crawler.retry import RetryPolicy
 from crawler.scope import Scope
 from crawler.speculation import Speculation
@@ -52,6 +52,7 @@ class Scheduler:
         scope: Scope | None = None,
         max_pages: int | None = None,
         max_depth: int | None = None,
+        traps: bool = True,
         mark: Callable[[Request], bytes] = fingerprint,
         skip: Callable[[Skipped], None] = _ignore,
         is_ordered: bool = True,
@@ -72,6 +73,7 @@ class Scheduler:
             scope=scope or Scope(),
             max_pages=max_pages,
             max_depth=max_depth,
+            traps=traps,
             mark=mark,
             unwanted=self._speculation.drop,
             skip=skip,
@@ -136,7 +138,7 @@ class Scheduler:
         """
         now = self._clock()
         entry = self._take(now, max_rank)
-        while entry is None and self.known <= max_rank:
+        while entry is None and self._ranks.next_rank <= max_rank:
             ranked = self._next_ranked()
             if ranked is None:
                 break
@@ -204,7 +206,7 @@ class Scheduler:
 
     def finished(self, max_rank: float) -> Iterator[Entry]:
         """Give ranks to committed follow-ups; gives out those that were fetched ahead of it."""
-        while self._ranks.has_started and self.known <= max_rank:
+        while self._ranks.has_started and self._ranks.next_rank <= max_rank:
             entry = self._next_ranked()
             if entry is None:
                 return
@@ -289,19 +291,21 @@ class Scheduler:
         del self._ranked[entry.rank]
         return self._ranks.committed(entry, result)
 
-    def follow(self, entry: Entry, requests: Iterable[Request]) -> list[Entry]:
-        """Queue the follow-ups of a page that is being committed, in their order.
+    def follow(
+        self, entry: Entry, requests: Iterable[Request], *, items: Iterable[Item] = ()
+    ) -> list[Entry]:
+        """Queue the follow-ups of a page that is being committed and gave `items`, in their order.
 
         Gives back entries that lose their ranks, because some of these are more urgent; `take_back`
         each.
         """
-        highest = self._ranks.follow(entry, requests)
+        highest = self._ranks.follow(entry, requests, items=items)
         if highest is None or not self._is_ordered:
             return []
         late = [
             each
             for rank, each in sorted(self._ranked.items())
-            if not each.is_start and each.request.priority < highest
+            if not (each.is_start or each.is_again) and each.request.priority < highest
         ]
         for each in late:
             del self._ranked[each.rank]
@@ -337,6 +341,11 @@ class Scheduler:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the journal's own."""
         return self._ranks.state()
+
+    @property
+    def undone(self) -> list[int]:
+        """The ranks below `known` that aren't done, when a crawl is resumed."""
+        return self._ranks.undone
 
     def resume(self, state: dict[str, Any]) -> int:
         """Go on where the journal ends; how many requests are done."""

@@ -112,11 +112,17 @@ class Settings:
     """Statuses after which a page is tried again."""
     keep_fragments: bool = False
     """Whether URLs that differ in what is behind `#` are different pages."""
-    drop_parameters: tuple[str, ...] = ()
-    """Parameters of the query that make no difference, `*` for any characters; `tracking` stands
-    for those that tell where a visitor came from."""
+    drop_parameters: tuple[str, ...] = ("session",)
+    """Parameters of query or path that make no difference, `*` for any characters; `tracking`
+    stands for those that tell where a visitor came from, `session` for ids of sessions."""
+    traps: bool = True
+    """Whether links are left out that seem to lead into an endless site (see `crawler.traps`)."""
     log_skipped: bool = False
     """Whether each link that is not followed is a line in `skipped.jsonl`."""
+    csv_safe: bool = False
+    """Whether text that a spreadsheet would take for a formula gets a `'` in CSV outputs."""
+    csv_bom: bool = False
+    """Whether CSV outputs begin with a byte order mark, by which Excel knows that it is UTF-8."""
     keep_runs: int = 10
     """Run folders of a name that are kept."""
 
@@ -343,7 +349,10 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "retry_statuses": _statuses,
     "keep_fragments": _switch,
     "drop_parameters": _texts,
+    "traps": _switch,
     "log_skipped": _switch,
+    "csv_safe": _switch,
+    "csv_bom": _switch,
     "keep_runs": _number(int, 1, "runs"),
 }
 

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from crawler.canonical import MAX_HOST_LENGTH, TRACKING, URL, _parse, canonical_url, parse_url
+from crawler.canonical import (
+    MAX_HOST_LENGTH,
+    SESSION,
+    TRACKING,
+    URL,
+    _parse,
+    canonical_url,
+    parse_url,
+)
 
 HERE = "https://here.example/list/2?all=1#top"
 
@@ -102,7 +110,7 @@ HERE = "https://here.example/list/2?all=1#top"
         ("http://x.example/?a?b#c#d", "http://x.example/?a?b#c#d"),
     ],
 )
-def test_a_url_is_read_as_browsers_read_it(text: str, expected: str) -> None:
+def test_b6_a_url_is_read_as_browsers_read_it(text: str, expected: str) -> None:
     assert str(parse_url(text)) == expected
     assert str(parse_url(expected)) == expected
 
@@ -248,7 +256,7 @@ def test_a_message_shows_the_beginning_of_a_long_text() -> None:
         ("http://x.example/?b;a", "http://x.example/?b;a"),
     ],
 )
-def test_spellings_of_the_same_page_become_one(text: str, expected: str) -> None:
+def test_b6_spellings_of_the_same_page_become_one(text: str, expected: str) -> None:
     assert canonical_url(text) == expected
     assert canonical_url(expected) == expected
 
@@ -324,6 +332,23 @@ def test_tracking_parameters_are_dropped_if_asked(text: str, expected: str) -> N
     canonical = canonical_url(url, drop_parameters=TRACKING)
     assert canonical == f"http://x.example{expected}"
     assert canonical_url(canonical, drop_parameters=TRACKING) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/a;jsessionid=1F?id=7&PHPSESSID=2", "/a?id=7"),
+        ("/?ASPSESSIONIDQACBRRTT=x&CFID=1&CFTOKEN=2", "/"),
+        ("/?sid=0123456789abcdef0123456789abcdef&s=1", None),
+        ("/?session=7&sessionid=8&utm_source=mail", None),
+    ],
+)
+def test_b1_session_ids_are_dropped_by_names_that_mean_nothing_else(
+    text: str, expected: str | None
+) -> None:
+    url = f"http://x.example{text}"
+    canonical = canonical_url(url, drop_parameters=SESSION)
+    assert canonical == canonical_url(f"http://x.example{expected or text}")
 
 
 def test_nothing_is_dropped_unless_asked() -> None:

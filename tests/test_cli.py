@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -99,6 +100,44 @@ def test_several_outputs_at_once(count_file: str) -> None:
     assert list(map(json.loads, lines)) == published("a.json")
     assert Path("deep/er/c.txt").read_bytes() == Path("b.jsonl").read_bytes()
     assert not Path("output/count.json").exists()
+
+
+def test_names_in_braces_are_those_of_the_run_also_when_it_is_resumed(tmp_cwd: Path) -> None:
+    body = "def count(url):\n    if not stop: return {'url': url, 'f': '=1'}\n    1 / 0\n"
+    file = spider_file(tmp_cwd / "count.py", f"stop = True\n{body}")
+    outputs = ["-o", "{name}-{run}.csv.gz", "-o", "{date}/{time}.xml"]
+    done = crawl("run", str(file), "--urls", URLS, "--max-failures", "1", "-j", "1", *outputs)
+    assert done.returncode == 6, done.stderr
+    (run,) = [path.name for path in tmp_cwd.glob("output/runs/count/2*")]
+    spider_file(tmp_cwd / "count.py", f"stop = False\n{body}")
+    done = crawl("resume", "--csv-safe", "--max-failures", "9")
+    assert done.returncode == 3, done.stderr
+    where = [f"count-{run}.csv.gz", f"{run[:4]}-{run[4:6]}-{run[6:8]}/{run[9:15]}.xml"]
+    assert done.stderr.splitlines()[-2:] == [f"-> {name}" for name in where]
+    first, *rows = gzip.decompress(Path(where[0]).read_bytes()).splitlines()
+    assert first == b"url,f"
+    assert rows
+    assert all(row.endswith(b",'=1") for row in rows)
+    assert Path(where[1]).read_bytes().count(b"<item>") == len(rows)
+
+
+def test_csv_on_stdout_has_a_header_for_all_items(count_file: str) -> None:
+    done = crawl("run", count_file, "--urls", URLS, "-o", "-:csv")
+    assert done.stdout.splitlines()[:2] == ["url", "https://x.test/0/"]
+    assert len(done.stdout.splitlines()) == 5
+
+
+def test_an_unknown_name_in_braces_is_refused_before_anything_is_fetched(count_file: str) -> None:
+    done = crawl("run", count_file, "--urls", URLS, "-o", "{spider}.json")
+    assert done.returncode == 2
+    assert "{spider} stands for nothing; there are {name}, {date}, {time}, {run}" in done.stderr
+    assert not Path("output").exists()
+
+
+def test_a_folder_may_have_braces(count_file: str) -> None:
+    done = crawl("run", count_file, "--urls", URLS, "--output-dir", "a{b}")
+    assert done.returncode == 0, done.stderr
+    assert len(published("a{b}/count.json")) == 4
 
 
 def test_jsonl_on_stdout(count_file: str) -> None:
@@ -204,7 +243,7 @@ def test_a_flag_beats_the_environment_beats_the_spider_beats_the_file(tmp_cwd: P
         ),
         (["--pages", "4", "--timeout", "soon"], "timeout: 'soon' is no number of seconds"),
         (["--pages", "4", "-a", "colour=red"], "-a colour: the spider has no such argument"),
-        (["--pages", "4", "-o", "x.parquet"], "-o x.parquet: .parquet tells no format"),
+        (["--pages", "4", "-o", "x.xls"], "-o x.xls: .xls tells no format"),
         (["--pages", "4", "-o", "x:yaml"], "unknown format 'yaml'; there are json, jsonl"),
         (["--pages", "4", "-o", "/dev/null/x.json"], "can't write /dev/null/x.json"),
         (["--pages", "4", "--site", "ftp://x"], "--site ftp://x: only http and https"),

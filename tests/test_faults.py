@@ -26,6 +26,7 @@ import pytest
 from command_line import CRAWL, spider_file
 from conftest import told
 from crawler import demo
+from crawler.output import parse_target, publish_items
 
 MODES = {
     "sequential": ["--mode", "sequential"],
@@ -167,30 +168,68 @@ def test_f1_killed_at_any_moment_and_resumed_nothing_changes(place: Place, tmp_p
             assert kills >= KILLS
 
 
+def test_f1_killed_and_resumed_other_formats_have_the_same_bytes(
+    place: Place, tmp_path: Path
+) -> None:
+    """CSV, whose first line needs all items, and a file that is compressed."""
+    spider_file(tmp_path / "graph.py", GRAPH)
+    names = [tmp_path / "output/graph.csv", tmp_path / "output/graph.jsonl.gz"]
+    outputs = [part for name in names for part in ("-o", str(name))]
+    lots = random.Random()
+    command = place.command("--resume", *MODES["threads"], *outputs)
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(lots.uniform(0.2, 1.3) if kills < 5 else 60)
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    _, said = process.communicate()
+    assert process.returncode == 3, said
+    items = [json.dumps(item, ensure_ascii=False).encode() for item in json.loads(place.output)]
+    for name in names:
+        undisturbed = tmp_path / name.name
+        publish_items(lambda: items, parse_target(str(undisturbed)))
+        assert name.read_bytes() == undisturbed.read_bytes()
+
+
 def test_f2_killed_workers_cost_nothing(place: Place, tmp_path: Path) -> None:
-    """Worker processes only, again and again, while the crawl goes on."""
+    """Worker processes only, again and again, while the crawl goes on.
+
+    A page that was in two of them is taken for what killed them, so the next one is killed when
+    those that were in flight are committed.
+    """
     spider_file(tmp_path / "graph.py", GRAPH)
     process = subprocess.Popen(
-        place.command(*MODES["processes"]), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        place.command(*MODES["processes"], "--delay", "0.02"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    killed: set[int] = set()
+    kills, kill_at = 0, 1
     crawl = psutil.Process(process.pid)
     while process.poll() is None:
-        with suppress(psutil.Error):
-            workers = [
-                child.pid
-                for server in crawl.children()
-                for child in server.children()
-                if child.pid not in killed and time.time() - child.create_time() > 0.5
-            ]
-            if workers and len(killed) < 10:
-                os.kill(workers[0], signal.SIGKILL)
-                killed.add(workers[0])
+        done = committed(tmp_path)
+        if done >= kill_at:
+            with suppress(psutil.Error, IndexError):
+                workers = [child for server in crawl.children() for child in server.children()]
+                workers[0].kill()
+                kills, kill_at = kills + 1, done + 30
         time.sleep(0.02)
     _, said = process.communicate()
-    told.append(f"kill -9 of worker processes: {len(killed)} in one crawl")
+    told.append(f"kill -9 of worker processes: {kills} in one crawl")
     assert process.returncode == 3, said
-    assert killed
+    assert kills
     output, failed = files(tmp_path)
     assert output == place.output
     assert [json.loads(line)["url"] for line in failed.splitlines()] == [
@@ -201,16 +240,21 @@ def test_f2_killed_workers_cost_nothing(place: Place, tmp_path: Path) -> None:
 # ---- Signals ----
 
 
+def committed(folder: Path) -> int:
+    """How many requests are done at the last checkpoint."""
+    count = 0
+    for journal in folder.glob("output/runs/*/*/journal.sqlite"):
+        with suppress(sqlite3.Error):
+            connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+            query = "SELECT count(*) FROM requests WHERE rank IS NOT NULL"
+            count = connection.execute(query).fetchone()[0]
+            connection.close()
+    return count
+
+
 def at_work(process: subprocess.Popen[str], folder: Path) -> None:
     """Wait until something is committed."""
-    while process.poll() is None:
-        for journal in folder.glob("output/runs/*/*/journal.sqlite"):
-            with suppress(sqlite3.Error):
-                connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
-                count = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
-                connection.close()
-                if count:
-                    return
+    while process.poll() is None and not committed(folder):
         time.sleep(0.02)
 
 

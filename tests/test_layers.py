@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "crawler"
 
 DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
 RULES = {
+    "again",
     "verdict",
     "accounting",
     "advice",
@@ -28,6 +29,7 @@ RULES = {
     "escape",
     "frontier",
     "gate",
+    "history",
     "journal",
     "limits",
     "open_files",
@@ -45,6 +47,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "traps",
     "url",
 }
 STAGES = {
@@ -81,6 +84,9 @@ HOMES = {
     "idna": "canonical.py",
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
+    "jmespath": "cli/export.py",
+    "pyarrow": "exporters/parquet.py",
+    "zstandard": "exporters/compression.py",
 }
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "core", "misc", "manager", "handler"}

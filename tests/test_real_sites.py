@@ -150,6 +150,8 @@ def done_pages(folder: Path) -> int:
 
 
 def test_killed_on_its_way_and_resumed_it_writes_the_same_bytes(site: Site, tmp_path: Path) -> None:
+    if site.name == "python3-doc":
+        pytest.skip("the other site shows it in a third of the time")
     spider_file(tmp_path / "pages.py", PAGES)
     pages = site.output.count(b"\n") - 2
     process = subprocess.Popen(

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from crawler import Request
 from crawler.engine import Stats
 from crawler.errors import CrawlError, UsageError
-from crawler.journal import Journal
+from crawler.fingerprint import fingerprint
+from crawler.journal import Journal, Outcome
+from crawler.refusals import Refusals
 from crawler.result import Failure, Result
 from test_engine import Lists, Shuffled, make_engine, number_of
 from test_following import BUSY, GONE, Page, sites, url
@@ -242,3 +244,32 @@ def test_no_order_is_resumed_too(tmp_path: Path) -> None:
     assert found == sorted(set(found))
     assert len(found) == len(set(asked))
     assert all(after - before == 1 for before, after in pairwise(ranks))
+
+
+def test_what_began_without_an_order_may_go_on_with_one(tmp_path: Path) -> None:
+    """Ranks in between are missing; when they are done, it goes on behind all others."""
+    journal = Journal.create(tmp_path / "journal.sqlite")
+    for rank in (0, 2, 3, 6):
+        request = Request(url(rank))
+        journal.started(rank, request, fingerprint(request))
+        journal.done(rank, Outcome(outcome="ok", rank=rank))
+    starts = (Request(url(number)) for number in range(12))
+    engine, sink = make_engine(
+        Shuffled(lambda request: Result(items=[{"n": number_of(request)}]), 5),
+        starts,
+        journal=journal,
+        slots=3,
+        window=4,
+    )
+    scheduler: dict[str, object] = {"starts": None, "skipped": {}}
+    state = {
+        "stats": asdict(Stats(pages=4)),
+        "scheduler": scheduler,
+        "failed_in_a_row": 0,
+        "refusals": Refusals().state(),
+    }
+    journal.checkpoint({**state, "is_cut": False})
+    engine.resume()
+    assert engine.crawl()
+    journal.close()
+    assert [item["n"] for item in sink.items] == [1, 4, 5, 7, 8, 9, 10, 11]

@@ -9,10 +9,14 @@ import click
 
 from crawler.cli.compare import compare
 from crawler.cli.demo import demo
+from crawler.cli.export import export
 from crawler.cli.resume import resume
+from crawler.cli.retry import retry
 from crawler.cli.run import run
+from crawler.cli.runs import runs
 from crawler.cli.spiders import list_command
 from crawler.cli.watch import watch
+from crawler.cli.why import why
 from crawler.errors import CrawlError
 from crawler.version import __version__
 
@@ -23,7 +27,7 @@ def crawl() -> None:
     """Crawl with plain Python functions: out-of-order execution, in-order commit."""
 
 
-for command in (run, resume, list_command, compare, watch, demo):
+for command in (run, resume, retry, runs, why, export, list_command, compare, watch, demo):
     crawl.add_command(command)
 
 

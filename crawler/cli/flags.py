@@ -57,7 +57,13 @@ _SETTINGS = (
         "drop_parameters",
         multiple=True,
         metavar="NAME",
-        help="Of the query, when URLs are compared; * for any characters; or tracking.",
+        help="Of the query, when URLs are compared; * for any characters; or tracking, session "
+        "(default).",
+    ),
+    click.option(
+        "--traps/--no-traps",
+        default=None,
+        help="Leave out links into endless sites, or don't. Default: leave out.",
     ),
     click.option(
         "--log-skipped", is_flag=True, default=None, help="List links not followed, with reasons."
@@ -79,6 +85,18 @@ _SETTINGS = (
     ),
     click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
 )
+_CSV = (
+    click.option(
+        "--csv-safe/--no-csv-safe",
+        default=None,
+        help="In CSV, put a ' before text that begins as a formula does. Default: no.",
+    ),
+    click.option(
+        "--csv-bom/--no-csv-bom",
+        default=None,
+        help="Begin CSV with a byte order mark, for Excel. Default: no.",
+    ),
+)
 _DISPLAY = (
     click.option(
         "--progress",
@@ -93,7 +111,12 @@ _DISPLAY = (
 
 def setting_options(command: Command) -> Command:
     """The flags of a crawl's settings; `command` gets them as keyword arguments."""
-    return _with(_SETTINGS, command)
+    return _with((*_SETTINGS, *_CSV), command)
+
+
+def csv_options(command: Command) -> Command:
+    """Those of the settings that are about CSV."""
+    return _with(_CSV, command)
 
 
 def display_options(command: Command) -> Command:

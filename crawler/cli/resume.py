@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,47 +30,33 @@ def resume(
     fetched again, and the output is the same as that of a run without an interruption.
     """
     from crawler.cli.console import log_to_stderr
-    from crawler.errors import UsageError
     from crawler.run import OUTPUT_FOLDER
 
     log_to_stderr(verbose, quiet)
     facts = _find(run, Path(output_dir) if output_dir else OUTPUT_FOLDER)
     folder = facts["folder"].absolute()
-    asked = facts.get("asked")
-    if asked is None:
-        raise UsageError(
-            f"{folder} was begun by a program: call crawler.run(..., resume=True) there"
-        )
-    given = {key: value for key, value in settings.items() if value not in (None, ())}
-    asked = _asked(asked, given)
-    os.chdir(asked.cwd)  # where its spider, crawl.toml and outputs are
-    crawl_and_report(asked, resume=folder, progress=progress, quiet=quiet)
-
-
-def _asked(kept: dict[str, Any], given: dict[str, Any]) -> Asked:
-    known = {field.name for field in fields(Asked)}
-    values = {key: value for key, value in kept.items() if key in known}
-    for key, value in values.items():
-        if isinstance(value, list):
-            values[key] = tuple(value)
-    return Asked(**{**values, "settings": {**kept["settings"], **given}})
+    here = Path.cwd()
+    asked = Asked.again(facts, settings).go_home(folder)
+    crawl_and_report(asked, resume=folder, progress=progress, quiet=quiet, here=here)
 
 
 def _find(run: str | None, output: Path) -> dict[str, Any]:
     """The run.json of an unfinished run, with its folder."""
     from crawler.errors import UsageError
-    from crawler.run_folder import is_unfinished, latest_runs, read_run
+    from crawler.journal import JOURNAL
+    from crawler.run_folder import is_unfinished, read_run, run_folders, runs_called
 
-    if run is not None and (Path(run) / "run.json").is_file():
-        found = [read_run(Path(run))]
-    else:
-        found = [
-            facts for facts in latest_runs(output) if run in (None, facts["name"], facts["id"])
-        ]
+    found = runs_called(run, output)
     for facts in found:
         if is_unfinished(facts):
             return facts
-    which = "" if run is None else f" of {run}"
-    if found:
-        raise UsageError(f"nothing to resume: the last run{which}, {found[0]['id']}, is finished")
-    raise UsageError(f"nothing to resume: there is no run{which} in {output}")
+    if not found:
+        for folder in run_folders(output):
+            if run is None or run in folder.parts:
+                read_run(folder)  # raises: it is one that couldn't be listed
+        which = "" if run is None else f" of {run}"
+        raise UsageError(f"nothing to resume: there is no run{which} in {output}")
+    last = found[0]["folder"]
+    if found[0].get("state") == "finished":
+        raise UsageError(f"nothing to resume: the last run, {last}, is finished")
+    raise UsageError(f"nothing to resume: {last / JOURNAL} is gone")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from crawler.cli.flags import display_options, setting_options
@@ -38,7 +40,9 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
     "outputs",
     multiple=True,
     metavar="FILE[:FORMAT]",
-    help="Where items go, - for stdout; json or jsonl; repeatable. Default: output/NAME.json.",
+    help="Where items go, - for stdout: json, jsonl, csv, xml, md, sqlite or parquet, by suffix; "
+    "compressed with .gz or .zst; {name}, {date}, {time}, {run}. Repeatable. Default: "
+    "output/NAME.json.",
 )
 @click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
 @click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")
@@ -83,6 +87,7 @@ def run(
     earlier = next(iter(latest_runs(asked.folder, run_name)), None)
     notice = None
     if not resume and earlier is not None and is_unfinished(earlier):
-        notice = f"the run of {earlier['started']} came to no end; {how_to_resume(earlier['id'])}"
+        again = how_to_resume(earlier["folder"].absolute(), Path.cwd(), by_id=True)
+        notice = f"the run of {earlier['started']} came to no end; {again}"
     folder = unfinished_run(asked.folder, run_name) if resume else None
     crawl_and_report(asked, resume=folder, notice=notice, progress=progress, quiet=quiet)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from crawler.cli.flags import flag_layers, read_urls
 
@@ -43,6 +43,55 @@ class Asked:
 
         return Path(self.output_dir) if self.output_dir else OUTPUT_FOLDER
 
+    @classmethod
+    def again(cls, facts: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """What an earlier run was asked for; settings that are `given` take the place of its own.
+
+        Raises UsageError if it wasn't begun by a command.
+        """
+        from crawler.errors import UsageError
+
+        kept = facts.get("asked")
+        if kept is None:
+            raise UsageError(
+                f"{facts['folder'].absolute()} was begun by a program, so nobody knows how to go "
+                "on with it; there, crawler.run(..., resume=True) resumes the last run"
+            )
+        known = {field.name for field in fields(cls)}
+        given = {key: value for key, value in given.items() if value not in (None, ())}
+        try:
+            values = {key: value for key, value in kept.items() if key in known}
+            for key, value in values.items():
+                if isinstance(value, list):
+                    values[key] = tuple(value)
+            return cls(**{**values, "settings": {**kept["settings"], **given}})
+        except (AttributeError, KeyError, TypeError):
+            raise UsageError(
+                f"{facts['folder'] / 'run.json'} doesn't say what was asked for"
+            ) from None
+
+    def go_home(self, folder: Path) -> Self:
+        """Change to the directory where the spider, crawl.toml and outputs of a run are.
+
+        It is where the run began, or if all of it was moved or copied since, where that is now.
+        """
+        from crawler.errors import UsageError
+
+        home = Path(self.cwd)
+        place = Path(*folder.parts[-3:])  # runs/NAME/ID
+        moved = Path(*folder.parts[: -3 - len(self.folder.parts)])
+        is_there = (home / self.folder / place).is_dir()
+        is_there = is_there and (home / self.folder / place).samefile(folder)
+        is_moved = not self.folder.is_absolute() and moved / self.folder / place == folder
+        if is_moved and not is_there:
+            home = moved
+        try:
+            os.chdir(home)
+        except OSError as error:
+            problem = error.strerror or error
+            raise UsageError(f"can't go to {home}, where the run began: {problem}") from None
+        return replace(self, cwd=str(home))
+
     def run_name(self) -> str:
         """What the run is called."""
         from crawler.loader import load_spider
@@ -53,33 +102,42 @@ class Asked:
 def crawl_and_report(
     asked: Asked,
     *,
-    resume: Path | None,
+    resume: Path | None = None,
+    retry: Path | None = None,
     progress: Progress,
     quiet: int,
     notice: str | None = None,
+    here: Path | None = None,
 ) -> None:
-    """Run or resume one crawl, and exit with its code."""
+    """Run or resume one crawl, or retry its failed pages, and exit with its code.
+
+    `here` is where the user is, if that isn't the working directory.
+    """
     from dataclasses import asdict
 
     from crawler.arguments import parse_argument
     from crawler.cli.console import say
     from crawler.cli.report import report
+    from crawler.output import literal
     from crawler.run import crawling
+    from crawler.run_folder import read_run
 
-    outputs = list(asked.outputs) or [str(asked.folder / f"{asked.run_name()}.json")]
+    is_retry = retry is not None or (resume is not None and "retry_of" in read_run(resume))
+    outputs = list(asked.outputs) or [literal(asked.folder / f"{asked.run_name()}.json")]
     with (
         _ended_at_once(),
-        _broken_pipe_is_the_end(),
+        broken_pipe_is_the_end(),
         redirect_stdout(sys.stderr),
         crawling(
             asked.spider,
-            urls=read_urls(asked.urls),
+            urls=asked.urls or None if is_retry else read_urls(asked.urls),
             site=asked.site,
             arguments=dict(map(parse_argument, asked.arguments)),
             outputs=outputs,
             output_folder=asked.folder,
             name=asked.name,
             resume=resume,
+            retry=retry,
             asked=asdict(asked),
             flags=flag_layers(asked.settings),
         ) as crawl,
@@ -91,24 +149,23 @@ def crawl_and_report(
         # Items and a bar on one terminal would overwrite each other.
         is_crowded = any(name.startswith("-") for name in outputs) and os.isatty(1)
         shown = "none" if quiet or is_crowded else progress
-        with _display(crawl, shown), _signals(crawl) as received, _told_how_to_resume(crawl):
+        again = how_to_resume(crawl.folder.path, here or Path.cwd())
+        with _display(crawl, shown), _signals(crawl) as received, _noted(again):
             result = crawl.run()
     if not quiet or result.exit_code:
-        for line in report(result, _about(crawl, outputs), is_short=quiet > 0):
+        for line in report(result, _about(crawl, again), is_short=quiet > 0):
             say(line)
     is_interrupted = result.exit_code == 130 and received
     sys.exit(128 + received[0] if is_interrupted else result.exit_code)
 
 
-def _about(crawl: Crawl, outputs: list[str]) -> About:
+def _about(crawl: Crawl, again: str) -> About:
     from crawler.cli.report import About
-    from crawler.output import parse_target
 
-    targets = map(parse_target, outputs)
     return About(
-        how_to_resume=how_to_resume(crawl.folder.name),
+        how_to_resume=again,
         folder=crawl.folder.path,
-        files=[str(target) for target in targets if target.path is not None],
+        files=[str(target) for target in crawl.targets if target.path is not None],
         mode=crawl.settings.mode,
     )
 
@@ -119,13 +176,13 @@ def _notices(crawl: Crawl, resume: Path | None) -> Iterator[str]:
     if resume is not None:
         done = crawl.engine.stats.pages + crawl.engine.stats.failed
         yield f"resuming {resume}: {plural(done, 'page')} done"
-        yield from (f"changed since then: {change}" for change in crawl.changes)
+    yield from (f"changed since then: {change}" for change in crawl.changes)
     if crawl.notice:
         yield crawl.notice
 
 
 @contextmanager
-def _told_how_to_resume(crawl: Crawl) -> Iterator[None]:
+def _noted(how_to_resume: str) -> Iterator[None]:
     """Add to an error by which the crawl ends how to go on when its cause is gone."""
     from crawler.errors import CrawlError, UsageError
 
@@ -133,14 +190,21 @@ def _told_how_to_resume(crawl: Crawl) -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except CrawlError as error:
-        error.add_note(how_to_resume(crawl.folder.name))
+    except (CrawlError, KeyboardInterrupt) as error:
+        error.add_note(how_to_resume)
         raise
 
 
-def how_to_resume(name: str) -> str:
-    """What to type."""
-    return f"`crawl resume {name}` goes on from here"
+def how_to_resume(folder: Path, here: Path, *, by_id: bool = False) -> str:
+    """What to type in the directory `here` to go on with the run that has this folder."""
+    import shlex
+
+    from crawler.run import OUTPUT_FOLDER
+
+    what = str(folder)
+    if folder.parents[2] == here / OUTPUT_FOLDER:
+        what = folder.name if by_id else folder.parent.name
+    return f"`crawl resume {shlex.quote(what)}` goes on from here"
 
 
 @contextmanager
@@ -151,12 +215,12 @@ def _ended_at_once() -> Iterator[None]:
     except KeyboardInterrupt as error:
         from crawler.cli.console import say
 
-        say("ended at once; nothing is published, `crawl resume` goes on")
+        say("\n".join(["ended at once; nothing is published", *getattr(error, "__notes__", ())]))
         os._exit(128 + (error.args[0] if error.args else signal.SIGINT))
 
 
 @contextmanager
-def _broken_pipe_is_the_end() -> Iterator[None]:
+def broken_pipe_is_the_end() -> Iterator[None]:
     """Whoever read our stdout has enough: end as quietly as other commands in a pipe do."""
     try:
         yield

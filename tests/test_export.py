@@ -1,0 +1,198 @@
+"""`crawl export`: the items of runs and files, chosen, sorted and written in other formats."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from command_line import crawl
+from crawler.cli import crawl as command
+from crawler.cli.export import _order
+from crawler.errors import UsageError
+from crawler.run_folder import RunFolder
+
+ITEMS: list[dict[str, Any]] = [
+    {"n": 3, "title": "c", "tags": ["x"]},
+    {"n": 1, "title": "a"},
+    {"n": 2, "title": "=b", "tags": []},
+    {"n": 1, "title": "d", "votes": 7},
+]
+
+
+def export(*arguments: str) -> Result:
+    return CliRunner().invoke(command, ["export", *arguments], catch_exceptions=False)
+
+
+def exported(*arguments: str) -> Any:
+    export(*arguments, "-o", "out.json")
+    return json.loads(Path("out.json").read_bytes())
+
+
+def a_run(name: str, items: list[dict[str, Any]], state: str | None = "finished") -> RunFolder:
+    """A run with items; it is at work if it has no state."""
+    folder = RunFolder.create(Path("output"), name)
+    folder.items.append(json.dumps(item, ensure_ascii=False).encode() for item in items)
+    folder.sync()
+    if state is not None:
+        folder.close(state, {})
+    return folder
+
+
+@pytest.fixture
+def here(tmp_cwd: Path) -> Path:
+    """A folder with a run of the name `posts`."""
+    a_run("posts", ITEMS)
+    return tmp_cwd
+
+
+# ---- What is exported ----
+
+
+def test_a_run_goes_by_its_name_its_id_or_its_folder(here: Path) -> None:
+    (folder,) = here.glob("output/runs/posts/2*")
+    for source in ("posts", folder.name, str(folder)):
+        assert exported(source) == ITEMS
+
+
+def test_of_several_runs_the_last_is_taken(here: Path) -> None:
+    a_run("posts", [{"n": "new"}], state="stopped")
+    assert exported("posts") == [{"n": "new"}]
+
+
+def test_a_run_at_work_gives_the_whole_lines_that_are_there(here: Path) -> None:
+    folder = a_run("live", ITEMS, state=None)
+    with (folder.path / "items.jsonl").open("ab") as file:
+        file.write(b'{"half": "' + b"x" * 100_000)
+    assert exported("live") == ITEMS
+    (folder.path / "items.jsonl").write_bytes(b'{"half')
+    assert exported("live") == []
+    folder.close("failed", {})
+
+
+def test_a_file_may_be_exported(here: Path) -> None:
+    Path("a.json").write_text(json.dumps(ITEMS, indent=4))
+    Path("a.jsonl").write_text("\ufeff" + "\n\n".join(map(json.dumps, ITEMS)) + "\r\n")
+    assert exported("a.json") == exported("a.jsonl") == ITEMS
+    export("a.json", "-o", "a.json:csv")
+    assert Path("a.json").read_bytes().startswith(b"n,title,tags,votes\r\n3,c,")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ('{"a": 1}\n[]\n', "a.jsonl, line 2 is no item: []"),
+        ('{"a": 1}\n{"a"\n', "a.jsonl, line 2: Expecting"),
+        ('{"a": NaN}\n', "a.jsonl, line 1: item['a'] is nan, which JSON can't hold"),
+        ('{"a": ' + "9" * 5_000 + "}\n", "a.jsonl, line 1: Exceeds the limit"),
+        ('{"a": ' + "[" * 100_000 + "}\n", "a.jsonl, line 1: "),
+    ],
+    ids=["list", "half", "nan", "digits", "deep"],
+)
+def test_a_file_of_no_items_is_an_error(here: Path, content: str, complaint: str) -> None:
+    Path("a.jsonl").write_text(content)
+    with pytest.raises(UsageError) as caught:
+        export("a.jsonl", "-o", "out.csv")
+    assert complaint in str(caught.value)
+    assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize("source", ["nobody", "posts.json", "output"])
+def test_what_is_neither_run_nor_file_is_an_error(here: Path, source: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no run {source} in output, and no file"):
+        export(source, "-o", "out.csv")
+
+
+# ---- Which items, and how ----
+
+
+def test_fields_come_in_the_order_that_is_asked_for(here: Path) -> None:
+    export("posts", "-o", "out.csv", "--fields", "votes, n")
+    assert Path("out.csv").read_bytes() == b"votes,n\r\n,3\r\n,1\r\n,2\r\n7,1\r\n"
+
+
+def test_where_is_jmespath(here: Path) -> None:
+    assert exported("posts", "--where", "n > `1`") == [ITEMS[0], ITEMS[2]]
+    assert exported("posts", "--where", "title == 'a' || votes") == [ITEMS[1], ITEMS[3]]
+    assert exported("posts", "--where", "tags") == [ITEMS[0]]
+    assert exported("posts", "--where", "`0`") == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("expression", "complaint"),
+    [("n >", "--where: "), ("", "--where: "), ("length(n)", r"--where length\(n\): item 1: ")],
+)
+def test_a_where_that_can_not_be_judged_is_an_error(
+    here: Path, expression: str, complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{complaint}"):
+        export("posts", "-o", "out.csv", "--where", expression)
+    assert not Path("out.csv").exists()
+
+
+def test_items_are_sorted_and_otherwise_keep_their_order(here: Path) -> None:
+    assert [i["title"] for i in exported("posts", "--sort", "n")] == ["a", "d", "=b", "c"]
+    found = exported("posts", "--sort", "votes", "--fields", "title", "--where", "n < `3`")
+    assert found == [{"title": "d"}, {"title": "a"}, {"title": "=b"}]
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text()
+        | st.lists(st.integers() | st.text())
+        | st.dictionaries(st.text(), st.integers())
+    )
+)
+def test_all_values_can_be_sorted(values: list[Any]) -> None:
+    found = sorted(values, key=_order)
+    assert found.count(None) == 0 or found[-found.count(None) :] == [None] * found.count(None)
+    texts = [value for value in found if isinstance(value, str)]
+    assert texts == sorted(texts)
+
+
+# ---- Where it goes ----
+
+
+def test_several_outputs_with_names_of_the_run(here: Path) -> None:
+    (folder,) = here.glob("output/runs/posts/2*")
+    done = export("posts", "-o", "{name}-{run}.jsonl.gz", "-o", "{date}.csv")
+    date = f"{folder.name[:4]}-{folder.name[4:6]}-{folder.name[6:8]}"
+    assert done.stderr == f"-> posts-{folder.name}.jsonl.gz\n-> {date}.csv\n"
+    packed = Path(f"posts-{folder.name}.jsonl.gz").read_bytes()
+    assert [json.loads(line) for line in gzip.decompress(packed).splitlines()] == ITEMS
+    assert Path(f"{date}.csv").read_bytes().count(b"\r\n") == 5
+
+
+def test_a_file_has_a_name_and_a_date_but_no_run(here: Path) -> None:
+    Path("a.jsonl").write_text("{}")
+    export("a.jsonl", "-o", "{name}.xml")
+    assert Path("a.xml").exists()
+    with pytest.raises(UsageError, match=r"\{run\} stands for nothing; there are \{name\}, "):
+        export("a.jsonl", "-o", "{run}.xml")
+
+
+def test_settings_for_csv_hold_here_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("crawl.toml").write_text("csv_safe = true\n")
+    export("posts", "-o", "out.csv", "--fields", "title")
+    assert b"'=b" in Path("out.csv").read_bytes()
+    export("posts", "-o", "out.csv", "--fields", "title", "--no-csv-safe", "--csv-bom")
+    assert Path("out.csv").read_bytes().startswith(b"\xef\xbb\xbftitle\r\n")
+    assert b"'=b" not in Path("out.csv").read_bytes()
+
+
+def test_the_command_itself(here: Path) -> None:
+    done = crawl("export", "posts", "-o", "-:csv", "--fields", "n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "n\n3\n1\n2\n1\n", "")
+    done = crawl("export", "posts", "-o", "out.xls")
+    assert done.returncode == 2
+    assert done.stderr.startswith("crawl: -o out.xls: .xls tells no format")

@@ -1,0 +1,173 @@
+"""`crawl resume` by hand: from elsewhere, after things were moved, damaged or removed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import CRAWL, spider_file
+from crawler.demo import PracticeSite
+
+SPIDER = """
+@spider()
+def pages(response):
+    yield {"path": response.url.partition("/graph/")[2]}
+    yield from response.follow_all(css="a", callback=other)
+
+def other(response):
+    return pages(response)
+"""
+
+
+def crawl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*CRAWL, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def begin(folder: Path, site: PracticeSite, *options: str) -> str:
+    """A run that was stopped on its way; what it said."""
+    spider_file(folder / "pages.py", SPIDER)
+    url = f"{site.url}/graph/3/40/page/1?links=4"
+    options = ("--max-bytes", "3000", "--concurrency", "2", *options)
+    done = crawl(folder, "run", "pages.py", "--urls", url, *options)
+    assert done.returncode == 6, done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def project(site: PracticeSite, tmp_path: Path) -> Path:
+    """The folder of a project in which a run was stopped on its way."""
+    begin(tmp_path / "project", site)
+    return tmp_path / "project"
+
+
+def run_folder(project: Path) -> Path:
+    (folder,) = project.glob("output/runs/pages/*/")
+    return folder
+
+
+def resume(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return crawl(project, "resume", "--max-bytes", "1000000", *arguments)
+
+
+def paths(file: Path) -> list[Any]:
+    return [item["path"] for item in json.loads(file.read_bytes())]
+
+
+@pytest.fixture
+def expected(project: Path) -> list[Any]:
+    """What the crawl finds when it is simply resumed, in a copy."""
+    copy = shutil.copytree(project, project.with_name("copy"))
+    assert resume(copy).returncode == 0
+    return paths(copy / "output/pages.json")
+
+
+# ---- Where it is told to go on ----
+
+
+def test_the_name_is_told_where_it_is_enough(site: PracticeSite, tmp_path: Path) -> None:
+    assert "`crawl resume pages` goes on from here" in begin(tmp_path, site)
+
+
+def test_the_folder_is_told_where_the_name_is_not_enough(
+    site: PracticeSite, tmp_path: Path
+) -> None:
+    said = begin(tmp_path, site, "--output-dir", "other place")
+    (folder,) = tmp_path.glob("other place/runs/pages/*/")
+    assert f"`crawl resume '{folder}'` goes on from here" in said
+    said = crawl(tmp_path, "run", "pages.py", "--output-dir", "other place").stderr
+    assert "names no start" in said
+    done = crawl(tmp_path, "resume", str(folder))
+    assert done.returncode == 6
+    assert f"`crawl resume '{folder}'` goes on from here" in done.stderr
+
+
+def test_from_another_directory_the_output_goes_where_it_belongs(
+    project: Path, tmp_path: Path, expected: list[Any]
+) -> None:
+    done = resume(tmp_path, str(run_folder(project)))
+    assert done.returncode == 0, done.stderr
+    assert paths(project / "output/pages.json") == expected
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_project_that_was_moved_or_copied_goes_on_in_its_new_place(
+    project: Path, tmp_path: Path, expected: list[Any], is_gone: bool
+) -> None:
+    new = tmp_path / "new"
+    if is_gone:
+        project.rename(new)
+    else:
+        shutil.copytree(project, new)
+    done = resume(new)
+    assert done.returncode == 0, done.stderr
+    assert f"changed since then: spider: {project}/pages.py:pages -> {new}/pages.py" in done.stderr
+    assert "the spider's file has changed" not in done.stderr
+    assert paths(new / "output/pages.json") == expected
+    assert not (project / "output/pages.json").exists()
+
+
+def test_where_the_run_began_may_be_gone(site: PracticeSite, tmp_path: Path) -> None:
+    begin(tmp_path / "project", site, "--output-dir", str(tmp_path / "elsewhere"))
+    (tmp_path / "project").rename(tmp_path / "new")
+    done = crawl(tmp_path, "resume", "--output-dir", "elsewhere")
+    assert done.returncode == 2
+    assert f"can't go to {tmp_path / 'project'}, where the run began: No such" in done.stderr
+
+
+# ---- What is gone or damaged ----
+
+
+@pytest.mark.parametrize("by", ["", "pages", "id", "folder"])
+def test_a_journal_that_is_gone_is_named(project: Path, by: str) -> None:
+    folder = run_folder(project)
+    (folder / "journal.sqlite").unlink()
+    which = {"id": folder.name, "folder": str(folder)}.get(by, by)
+    done = resume(project, *filter(None, [which]))
+    assert done.returncode == 2
+    assert f"{folder.relative_to(project)}/journal.sqlite is gone" in done.stderr
+
+
+@pytest.mark.parametrize("by", ["", "pages", "id", "folder"])
+def test_a_description_that_is_damaged_is_named(project: Path, by: str) -> None:
+    folder = run_folder(project)
+    description = folder / "run.json"
+    description.write_bytes(description.read_bytes()[:100])
+    which = {"id": folder.name, "folder": str(folder)}.get(by, by)
+    done = resume(project, *filter(None, [which]))
+    assert done.returncode == 2
+    assert f"{folder.relative_to(project)}/run.json is damaged" in done.stderr
+
+
+@pytest.mark.parametrize("asked", [[1], {"spider": "pages.py"}, {"settings": {}, "cwd": "/"}])
+def test_a_description_that_is_wrong_is_named(project: Path, asked: object) -> None:
+    description = run_folder(project) / "run.json"
+    facts = {**json.loads(description.read_bytes()), "asked": asked}
+    description.write_text(json.dumps(facts))
+    done = resume(project)
+    assert done.returncode == 2
+    assert "run.json doesn't say what was asked for" in done.stderr
+
+
+def test_what_is_no_run_is_named(project: Path) -> None:
+    assert "there is no run of posts in output" in resume(project, "posts").stderr
+    assert "output/runs/posts is no folder of a run" in resume(project, "output/runs/posts").stderr
+
+
+def test_a_lock_that_can_not_be_taken_is_an_error(project: Path) -> None:
+    folder = run_folder(project)
+    lock = folder.with_name(".lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    done = resume(project)
+    assert done.returncode == 2
+    assert f"can't write {folder}: Is a directory" in done.stderr
