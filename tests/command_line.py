@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 CRAWL = [sys.executable, "-m", "crawler"]
 
@@ -41,3 +45,12 @@ def spider_file(path: Path, body: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("from crawler import Request, Response, spider\n" + body, encoding="utf-8")
     return path
+
+
+def signal_all(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """To a crawl and all that it started."""
+    with suppress(psutil.Error, ProcessLookupError):
+        family = [psutil.Process(process.pid)]
+        family += family[0].children(recursive=True)
+        for each in family:
+            each.send_signal(number)

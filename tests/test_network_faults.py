@@ -14,15 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from command_line import CRAWL, spider_file
+from command_line import CRAWL, signal_all, spider_file
 from conftest import told
 from crawler import demo
 from crawler.executors import processes
@@ -175,21 +174,26 @@ def test_f23_a_host_that_is_down_before_its_robots_txt(net: Network, tmp_path: P
 def test_f24_the_network_is_down_for_five_seconds(net: Network, tmp_path: Path) -> None:
     """What is on its way then is lost, and nothing can be reached."""
     spider_file(tmp_path / "graph.py", GRAPH)
-    modes = ["threads", "processes"]
+    modes = ["processes", "threads"]
     with net.site("--jitter", "0.1") as port:
-        url = f"http://127.0.0.1:{port}/graph/3/150/page/0?links=2"
+        url = f"http://127.0.0.1:{port}/graph/3/300/page/0?links=2"
         command = [*CRAWL, "run", "graph.py", "--urls", url, "--timeout", "1", "--name"]
         began = time.monotonic()
         undisturbed = net.start(*command, "undisturbed", cwd=tmp_path)
         expected = outcome(undisturbed, tmp_path, "undisturbed", began)
         began = time.monotonic()
-        crawls = {mode: net.start(*command, mode, "--mode", mode, cwd=tmp_path) for mode in modes}
+        crawls = {}
         for mode in modes:
+            crawls[mode] = net.start(*command, mode, "--mode", mode, cwd=tmp_path)
             at_work(tmp_path / "output/runs" / mode)
+            signal_all(crawls[mode], signal.SIGSTOP)  # or one is done when the other begins
         net.run("ip link set lo down")
+        for process in crawls.values():
+            signal_all(process, signal.SIGCONT)
         time.sleep(5.0)
         net.run("ip link set lo up")
         ended = {mode: outcome(crawls[mode], tmp_path, mode, began) for mode in modes}
+    assert any(found.stats["retries"] for found in ended.values())
     for mode, found in ended.items():
         assert found.code == 0, found.said
         assert found.output == expected.output
@@ -249,7 +253,7 @@ def test_f24_f25_a_name_server_that_is_away_for_a_while(net: Network, tmp_path: 
     need("mount", "nft")
     spider_file(tmp_path / "graph.py", GRAPH)
     with names(net, tmp_path), net.site("--jitter", "0.1", host="127.0.0.1") as port:
-        url = f"http://good.test:{port}/graph/3/150/page/0?links=2"
+        url = f"http://good.test:{port}/graph/3/400/page/0?links=2"
         began = time.monotonic()
         command = [*CRAWL, "run", "graph.py", "--urls", url, "--timeout", "1"]
         process = net.start(*command, cwd=tmp_path)
@@ -259,7 +263,7 @@ def test_f24_f25_a_name_server_that_is_away_for_a_while(net: Network, tmp_path: 
         net.run("nft delete table inet test")
         found = outcome(process, tmp_path, "graph", began)
     assert found.code == 0, found.said
-    assert len(found.urls) == 150
+    assert len(found.urls) == 400
     assert "can't be reached any more (gaierror" in found.said
     assert "answers again" in found.said
 
@@ -429,40 +433,33 @@ def mounted(folder: Path, *how: str) -> None:
 def test_f27_a_machine_that_sleeps_for_five_seconds(tmp_path: Path) -> None:
     """The crawls and their workers stop in the middle of everything, and all time-outs pass."""
     spider_file(tmp_path / "graph.py", GRAPH)
-    modes = ["sequential", "threads", "processes"]
+    counts = {"processes": 200, "sequential": 60, "threads": 200}
     with demo.start(port=0, jitter=0.1) as site:
-        url = f"{site.url}/graph/3/90/page/0?links=2"
-        command = [*CRAWL, "run", "graph.py", "--urls", url, "--timeout", "2"]
-        subprocess.run([*command, "--name", "undisturbed"], cwd=tmp_path, check=True)
+        url = f"{site.url}/graph/3/{{}}/page/0?links=2"
+        command = [*CRAWL, "run", "graph.py", "--timeout", "2", "--urls"]
         began = time.monotonic()
         crawls = {}
-        for mode in modes:
+        for mode, count in counts.items():
+            undisturbed = [*command, url.format(count), "--name", f"{mode}-undisturbed", "-j", "16"]
+            subprocess.run(undisturbed, cwd=tmp_path, check=True)
+        for mode, count in counts.items():
             crawls[mode] = subprocess.Popen(
-                [*command, "--name", mode, "--mode", mode],
+                [*command, url.format(count), "--name", mode, "--mode", mode],
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 process_group=0,
             )
-        for mode in modes:
             at_work(tmp_path / "output/runs" / mode, size=500)
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for process in crawls.values():
-                signal_all(process, number)
-            time.sleep(5.0 if number == signal.SIGSTOP else 0.0)
+            signal_all(crawls[mode], signal.SIGSTOP)
+        time.sleep(5.0)
+        assert all(process.poll() is None for process in crawls.values())
+        for process in crawls.values():
+            signal_all(process, signal.SIGCONT)
         found = {mode: outcome(process, tmp_path, mode, began) for mode, process in crawls.items()}
-    expected = (tmp_path / "output/undisturbed.json").read_bytes()
     for mode, each in found.items():
         assert each.code == 0, each.said
-        assert each.output == expected
+        expected = tmp_path / "output" / f"{mode}-undisturbed.json"
+        assert each.output == expected.read_bytes()
         told.append(f"asleep for 5 s, {mode}: {each.stats['retries']} retries, the same bytes")
-
-
-def signal_all(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """To the crawl and all that it started."""
-    with suppress(psutil.Error, ProcessLookupError):
-        family = [psutil.Process(process.pid)]
-        family += family[0].children(recursive=True)
-        for each in family:
-            each.send_signal(number)
