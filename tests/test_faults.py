@@ -263,9 +263,10 @@ def at_work(process: subprocess.Popen[str], folder: Path) -> None:
 def test_f3_f4_f5_a_signal_ends_it_so_that_it_can_be_resumed(
     place: Place, tmp_path: Path, mode: str, signals: str
 ) -> None:
+    # Slow enough not to be over before the signal comes.
     spider_file(tmp_path / "graph.py", GRAPH)
     process = subprocess.Popen(
-        place.command(*MODES[mode]),
+        place.command(*MODES[mode], "--delay", "0.1"),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -284,7 +285,7 @@ def test_f3_f4_f5_a_signal_ends_it_so_that_it_can_be_resumed(
     assert "Traceback" not in said
     assert not (tmp_path / "output/graph.json").exists()
     assert not orphans(process.pid)
-    done = run([*CRAWL, "resume", "graph"], tmp_path)
+    done = run([*CRAWL, "resume", "graph", "--delay", "0"], tmp_path)
     assert done.returncode == 3, done.stderr
     assert files(tmp_path) == (place.output, place.failed)
 
