@@ -127,6 +127,9 @@ def plain_request(request: Request, reference: str) -> Request:
         callback = callback_name(callback, reference)
     if type(request.priority) is not int or abs(request.priority) > _MAX_PRIORITY:
         raise ItemError(f"the priority {request.priority!r} is no whole number of at most 10^9")
+    is_plain = type(request.url) is str and request.url.isascii() and not request.meta
+    if is_plain and callback is request.callback:
+        return request
     return replace(
         request, url=plain(request.url), callback=callback, meta=plain(request.meta, "meta")
     )

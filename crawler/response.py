@@ -8,18 +8,47 @@ from __future__ import annotations
 
 import codecs
 import json as jsonlib
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from urllib.parse import urljoin
 
+from crawler.links import absolute_links, join
 from crawler.request import Request
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
     from parsel import Selector, SelectorList
 
+T = TypeVar("T")
+
 _MAX_DEPTH = 512  # as in Chromium and WebKit
+
+
+class _made_once(Generic[T]):  # noqa: N801  (reads as a decorator)
+    """An attribute that is made when it is first asked for.
+
+    `functools.cached_property` does the same, but until Python 3.12 it holds one lock for all
+    objects meanwhile: of all threads only one would parse its page.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> T | Self:
+        if instance is None:
+            return self
+        made = instance.__dict__[self._name] = self._make(instance)
+        return made
 
 
 class Headers(Mapping[str, str]):
@@ -63,6 +92,7 @@ class Response:
         status: int = 200,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         request: Request | None = None,
+        keep_fragments: bool = False,
     ) -> None:
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         if isinstance(body, str):
@@ -74,6 +104,7 @@ class Response:
         self.status = status
         self.headers = Headers(pairs)
         self.request = request if request is not None else Request(url)
+        self._keep_fragments = keep_fragments
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -85,7 +116,7 @@ class Response:
         """The URLs that redirected here, oldest first."""
         return self.request.history
 
-    @cached_property
+    @_made_once
     def _decoded(self) -> tuple[str, str]:
         return _decode(self.headers.get("Content-Type"), self.body)
 
@@ -99,7 +130,7 @@ class Response:
         """The body as text; bytes that are wrong in its charset become U+FFFD, never an error."""
         return self._decoded[1]
 
-    @cached_property
+    @_made_once
     def selector(self) -> Selector:
         """The parsed page."""
         from parsel import Selector
@@ -120,7 +151,7 @@ class Response:
         """All matches of an XPath expression; `$name` in it takes the keyword `name`."""
         return self.selector.xpath(query, **variables)
 
-    @cached_property
+    @_made_once
     def soup(self) -> BeautifulSoup:
         """The page as BeautifulSoup, parsed by lxml."""
         from bs4 import BeautifulSoup
@@ -131,7 +162,7 @@ class Response:
         """The body parsed as JSON; raises ValueError when it is none."""
         return jsonlib.loads(self.body)
 
-    @cached_property
+    @_made_once
     def _base_url(self) -> str:
         base = self.xpath("(//base/@href)[1]").get("").strip()
         try:
@@ -144,13 +175,18 @@ class Response:
 
         One that is no URL ("http://[bad") comes back as it is: a broken link must not cost a page.
         """
-        href = href.strip()
-        try:
-            url = urljoin(self._base_url, href)
-        except ValueError:
-            return href
-        end_of_host = url.find("/", url.find("//") + 2)
-        return url[:end_of_host] + url[end_of_host:].replace(" ", "%20")
+        return join(self._base_url, href)
+
+    def links(self) -> list[str]:
+        """Where the page links to: absolute URLs of its `<a>` and `<area>`, in their order.
+
+        Each once, without fragments, and only what can be fetched: no `mailto:`.
+        """
+        hrefs = self._matches(xpath="//a/@href | //area/@href")
+        return list(self._absolute(hrefs))
+
+    def _absolute(self, hrefs: Iterable[str]) -> Iterator[str]:
+        return absolute_links(self._base_url, hrefs, keep_fragments=self._keep_fragments)
 
     def follow(self, target: str | Selector, **request: Any) -> Request:
         """A request for a link of this page: a URL, absolute or not, or an element or attribute.
@@ -158,59 +194,69 @@ class Response:
         `request` are fields of the Request: `callback=`, `meta=`, `headers=` ... Yield it, and its
         page's items come after those of all pages that are asked for before.
         """
-        return Request(self.urljoin(_href(target)), **request)
+        href = target if isinstance(target, str) else _href(target.root)
+        return Request(self.urljoin(href), **request)
 
     def follow_all(
         self, *, css: str | None = None, xpath: str | None = None, **request: Any
     ) -> Iterator[Request]:
         """A request for each link that a selector finds: elements with an `href`, or attributes.
 
-        Links that can't be fetched (`mailto:`, `javascript:`, `http://[bad`) are left out, and so
-        is `<a id="here">`, which marks a place. A `<li>` that was meant to be a link raises.
+        Without a selector, for all `links()`. Each URL once, without its fragment (unless the
+        crawl keeps fragments). Links that can't be fetched (`mailto:`, `javascript:`,
+        `http://[bad`) are left out, and so is `<a id="here">`, which marks a place. A `<li>` that
+        was meant to be a link raises.
         """
-        if (css is None) == (xpath is None):
-            raise TypeError("give follow_all() either css= or xpath=")
-        links = self.css(css) if css is not None else self.xpath(xpath or "")
-        for link in links:
-            if _is_no_link(link):
-                continue
-            url = self.urljoin(_href(link))
-            if _can_be_fetched(url):
-                yield Request(url, **request)
+        if css is not None and xpath is not None:
+            raise TypeError("give follow_all() either css= or xpath=, not both")
+        if css is None and xpath is None:
+            urls: Iterable[str] = self.links()
+        else:
+            urls = self._absolute(_hrefs(self._matches(css=css, xpath=xpath)))
+        for url in urls:
+            yield Request(url, **request)
+
+    def _matches(self, *, css: str | None = None, xpath: str | None = None) -> list[Any]:
+        """What a selector finds, as lxml gives it: elements and strings; a Selector costs more."""
+        from lxml import etree  # type: ignore[import-untyped]
+        from parsel.csstranslator import css2xpath
+
+        root = self.selector.root
+        if css is not None:
+            xpath = css2xpath(css)
+        found: list[Any] = []
+        for top in [root] if css is None else root.xpath("/*"):
+            try:
+                matches = top.xpath(xpath, namespaces=self.selector.namespaces, smart_strings=False)
+            except etree.XPathError as error:
+                raise ValueError(f"XPath error: {error} in {xpath}") from None
+            found += matches if isinstance(matches, list) else [str(matches)]
+        return found
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url} ({len(self.body)} bytes)>"
 
 
-def _href(target: str | Selector) -> str:
-    if isinstance(target, str):
-        return target
-    if isinstance(target.root, str):  # an attribute or text
-        return target.root
-    href = target.attrib.get("href", target.attrib.get("src"))
-    if href is None:
-        raise ValueError(f"<{target.root.tag}> has neither href nor src to follow")
-    return href
-
-
 _LINKS = ("a", "area", "link", "iframe", "frame", "img", "script")
 
 
-def _is_no_link(element: Selector) -> bool:
-    """Whether it is an element that may be a link, and isn't one."""
-    if isinstance(element.root, str):
-        return False
-    return element.root.tag in _LINKS and not {"href", "src"} & element.attrib.keys()
+def _href(root: Any) -> str:
+    """What a selector found: a text or attribute, or an element, of which it is where it leads."""
+    if isinstance(root, str):
+        return root
+    href: str | None = root.get("href", root.get("src"))
+    if href is None:
+        raise ValueError(f"<{root.tag}> has neither href nor src to follow")
+    return href
 
 
-def _can_be_fetched(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  (raises on a port that is none)
-    except ValueError:
-        return False
-    is_named = bool(parts.hostname) and " " not in parts.netloc
-    return parts.scheme in ("http", "https") and is_named
+def _hrefs(roots: Iterable[Any]) -> Iterator[str]:
+    """Without elements that may be links and aren't."""
+    for root in roots:
+        if isinstance(root, str) or root.tag not in _LINKS:
+            yield _href(root)
+        elif (href := root.get("href", root.get("src"))) is not None:
+            yield href
 
 
 def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:
@@ -265,7 +311,7 @@ def _guess_charset(body: bytes) -> str:
 
 def _parse_flat(text: str) -> Any:
     """The page's tree cut to `_MAX_DEPTH`: an element that is deeper becomes a neighbour."""
-    from lxml import etree  # type: ignore[import-untyped]
+    from lxml import etree
 
     parser = etree.HTMLParser(target=_FlatTree(etree.TreeBuilder()), encoding="utf-8")
     return etree.fromstring(text.encode(), parser)

@@ -472,6 +472,7 @@ def _engine(
         user_agent=settings.user_agent,
         arguments=arguments,
         retry_statuses=settings.retry_statuses,
+        keep_fragments=settings.keep_fragments,
         max_page_items=settings.max_page_items,
         max_page_links=settings.max_page_links,
         private_addresses=settings.private_addresses,

@@ -65,6 +65,7 @@ class WorkerSettings:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the spider."""
     retry_statuses: tuple[int, ...] = tuple(RETRYABLE_STATUSES)
+    keep_fragments: bool = False
     max_page_items: int = 100_000
     max_page_links: int = 100_000
     private_addresses: str = "auto"
@@ -184,6 +185,7 @@ def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Re
                 status=exchange.status,
                 headers=exchange.headers,
                 request=request,
+                keep_fragments=seat.settings.keep_fragments,
             )
     except FetchError as error:
         return _result(exchange, started, failure=error.failure)

@@ -276,7 +276,7 @@ def test_a_link_that_can_not_be_a_request_says_so() -> None:
     with pytest.raises(ValueError, match="<b> has neither href nor src"):
         page.follow(page.css("b")[0])
     with pytest.raises(TypeError, match="either css= or xpath="):
-        list(page.follow_all())
+        list(page.follow_all(css="a", xpath="//a"))
 
 
 def test_a_callback_that_is_not_there_fails_the_page(site: PracticeSite) -> None:

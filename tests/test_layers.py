@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "crawler"
 
-DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
+DATA = {"errors", "links", "request", "result", "response", "settings", "version", "pages", "spider"}
 RULES = {
     "again",
     "verdict",

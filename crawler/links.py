@@ -1,0 +1,81 @@
+"""The links of a page: what its attributes hold -> absolute URLs. Pure rules on text.
+
+Pages repeat themselves: the same few hrefs stand on each page of a folder, most of them several
+times with other fragments. So fragments and repeats go first, and what a folder's hrefs lead to is
+worked out once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from urllib.parse import urljoin, urlsplit
+
+_AFTER_PATH = re.compile(r"[?#]")
+_NEEDS_FOLDER_ONLY = re.compile(
+    r"""
+    [ ]*+ (?: (?: https?: )? // [^\x00-\x20/?#;:]       # with a host of its own
+            | /? [^\x00-\x20/?#;:] [^:\t\r\n]* \Z      # a path
+            | / \Z )
+    """,
+    re.VERBOSE,
+)
+"""Hrefs that lead from each page of a folder to the same URL; `?page=2` and `https:` don't."""
+
+
+def join(base: str, href: str) -> str:
+    """`href` as an absolute URL, as a browser would read it on a page whose base URL is `base`.
+
+    One that is no URL ("http://[bad") comes back as it is: a broken link must not cost a page.
+    """
+    href = href.strip()
+    try:
+        url = urljoin(base, href)
+    except ValueError:
+        return href
+    end_of_host = url.find("/", url.find("//") + 2)
+    return url[:end_of_host] + url[end_of_host:].replace(" ", "%20")
+
+
+def can_be_fetched(url: str) -> bool:
+    """Whether it is an http or https URL with a host; `mailto:` and `http://[bad` are not."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  (raises on a port that is none)
+    except ValueError:
+        return False
+    is_named = bool(parts.hostname) and " " not in parts.netloc
+    return parts.scheme in ("http", "https") and is_named
+
+
+def absolute_links(
+    base: str, hrefs: Iterable[str], *, keep_fragments: bool = False
+) -> Iterator[str]:
+    """The URLs that can be fetched of a page's hrefs: each once, in their order.
+
+    Links that differ only in their fragment are the same, unless `keep_fragments`.
+    """
+    folder = _folder(base)
+    if not keep_fragments:
+        base = base.partition("#")[0]
+        hrefs = (href.partition("#")[0] for href in hrefs)
+    given: set[str] = set()
+    for href in dict.fromkeys(hrefs):
+        url = _fetchable(folder if _NEEDS_FOLDER_ONLY.match(href) else base, href)
+        if url is not None and url not in given:
+            given.add(url)
+            yield url
+
+
+@lru_cache(maxsize=8_192)
+def _fetchable(base: str, href: str) -> str | None:
+    url = join(base, href)
+    return url if can_be_fetched(url) else None
+
+
+def _folder(base: str) -> str:
+    """What all pages of a folder have in common, from which most hrefs lead to the same URL."""
+    path = _AFTER_PATH.split(base, maxsplit=1)[0]
+    cut = path.rfind("/") + 1
+    return path[:cut] if cut > path.find("//") + 2 else base

@@ -1,0 +1,47 @@
+"""Links of a page: as if each were joined by itself, only faster."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.links import absolute_links, can_be_fetched, join
+
+_PIECES = (
+    "http: https: mailto: / // . .. a b.html ? # ; x=1 & h.test :80 %20 [ é \t \n \0".split(" ")
+)
+texts = st.lists(st.sampled_from([*_PIECES, " "]), max_size=7).map("".join)
+bases = st.one_of(
+    st.just("http://h.test"),
+    texts.map("http://h.test/".__add__),
+    texts.map("https://h.test/d/e/".__add__),
+    texts.map("http://h.test".__add__),
+)
+
+
+@given(bases, st.lists(texts, max_size=3), st.booleans())
+def test_they_are_what_joining_each_by_itself_gives(
+    base: str, hrefs: list[str], keep_fragments: bool
+) -> None:
+    if not keep_fragments:
+        hrefs = [href.partition("#")[0] for href in hrefs]
+        base = base.partition("#")[0]
+    joined = [join(base, href) for href in hrefs]
+    expected = dict.fromkeys(url for url in joined if can_be_fetched(url))
+    assert list(absolute_links(base, hrefs, keep_fragments=keep_fragments)) == list(expected)
+
+
+def test_each_page_is_given_once() -> None:
+    hrefs = ["2.html#top", "#end", "2.html", "/list/2.html#end", "?page=2", "mailto:a@b.test"]
+    here = "https://h.test/list/1.html?page=1#here"
+    assert list(absolute_links(here, hrefs)) == [
+        "https://h.test/list/2.html",
+        "https://h.test/list/1.html?page=1",
+        "https://h.test/list/1.html?page=2",
+    ]
+
+
+def test_fragments_stay_where_they_make_a_page() -> None:
+    hrefs = ["app#/1", "app#/2", "app#/1"]
+    links = list(absolute_links("https://h.test/", hrefs, keep_fragments=True))
+    assert links == ["https://h.test/app#/1", "https://h.test/app#/2"]
