@@ -288,10 +288,15 @@ class Ranks:
             else:
                 yield request, mark
 
-    def give_back(self, entries: Iterable[Entry]) -> None:
-        """Take the ranks of these entries, the last that were given, back: others come first."""
-        links = [link for link, _ in self._left_out]
-        self._left_out = []
+    def give_back(self, entries: Iterable[Entry], *, below: int) -> None:
+        """Take the ranks of these entries, the last that were given, back: others come first.
+
+        They are those of a priority `below` the others'.
+        """
+        links = []
+        # Left out in the order of their priorities: the last ones have the lowest.
+        while self._left_out and self._left_out[-1][0].request.priority < below:
+            links.append(self._left_out.pop()[0])
         for entry in entries:
             links += [link for link, _ in self._left_out_before.pop(entry.rank, ())]
             links.append(

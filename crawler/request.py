@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -51,6 +52,10 @@ class Request:
             text = urlencode(form, doseq=True)
             self._set_body(text.encode(), "application/x-www-form-urlencoded")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a call: a dataclass's own way takes ten times as long, for each link of a page."""
+        return Request, _values(self)
+
     def _set_body(self, body: bytes, content_type: str) -> None:
         is_typed = any(name.lower() == "content-type" for name in self.headers)
         headers = self.headers if is_typed else {**self.headers, "Content-Type": content_type}
@@ -58,3 +63,6 @@ class Request:
         object.__setattr__(self, "body", body)
         if self.method == "GET":
             object.__setattr__(self, "method", "POST")
+
+
+_values = attrgetter(*(each.name for each in fields(Request)))

@@ -309,7 +309,7 @@ class Scheduler:
         ]
         for each in late:
             del self._ranked[each.rank]
-        self._ranks.give_back(late)
+        self._ranks.give_back(late, below=highest)
         return late
 
     def take_back(self, entry: Entry, result: Result | None) -> None:

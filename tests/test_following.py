@@ -19,6 +19,7 @@ from crawler import Request, Response, spider
 from crawler.demo import PracticeSite
 from crawler.errors import UsageError
 from crawler.result import Failure, Result
+from static_site import served
 from test_engine import Shuffled, make_engine, number_of
 
 GONE = Failure("status", "the server answered 404", status=404)
@@ -366,6 +367,23 @@ def test_what_makes_two_urls_the_same_can_be_set(site: PracticeSite) -> None:
     assert found(keep_fragments=True) == ["", "#a", "#b", "?utm_source=x", "?sid=1", "?sid=2"]
     assert found(drop_parameters="tracking") == ["", "?sid=1", "?sid=2"]
     assert found(drop_parameters=["s*", "tracking"]) == [""]
+
+
+def test_follow_all_keeps_fragments_when_the_crawl_does(tmp_path: Path) -> None:
+    @spider()
+    def pages(response: Response) -> Any:
+        yield {"end": response.url.rpartition("/")[2]}
+        yield from response.follow_all()
+
+    (tmp_path / "app").write_text('<a href="#1">1</a> <a href="#2">2</a> <a href="#1">1</a>')
+
+    def found(**settings: Any) -> list[str]:
+        items = crawler.run(pages, urls=[f"{url}/app"], **settings).items
+        return [item["end"] for item in items]
+
+    with served(tmp_path) as url:
+        assert found() == ["app"]
+        assert found(keep_fragments=True) == ["app", "app#1", "app#2"]
 
 
 def test_what_was_left_out_can_be_listed(site: PracticeSite, tmp_cwd: Path) -> None:

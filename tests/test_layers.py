@@ -11,7 +11,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "crawler"
 
-DATA = {"errors", "links", "request", "result", "response", "settings", "version", "pages", "spider"}
+DATA = {
+    "errors",
+    "links",
+    "pages",
+    "request",
+    "response",
+    "result",
+    "settings",
+    "spider",
+    "version",
+}
 RULES = {
     "again",
     "verdict",
