@@ -53,7 +53,7 @@ class Request:
             self._set_body(text.encode(), "application/x-www-form-urlencoded")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as a call: a dataclass's own way takes ten times as long, for each link of a page."""
+        """Pickle as a call: a dataclass's own way takes ten times as long, for each link."""
         return Request, _values(self)
 
     def _set_body(self, body: bytes, content_type: str) -> None:
