@@ -95,8 +95,8 @@ def file_of_module(name: str) -> tuple[bool, Path | None]:
     Those that they don't know are the script itself and lone files that were loaded.
     """
     if name == "__main__":
-        file = getattr(_MAIN, "__file__", None)
-        return False, Path(file).resolve() if file else None
+        file = getattr(_MAIN, "__file__", None)  # "<stdin>" if it is read from there
+        return False, Path(file).resolve() if file and Path(file).is_file() else None
     if name.startswith(_FILE_PREFIX):
         for path, (_, module) in _modules.items():
             if module.__name__ == name:
