@@ -54,7 +54,7 @@ _PRELOAD = [
 _MAX_DEATHS_AT_START = 3
 _STATM = Path("/proc/self/statm")
 _NO_MEMORY = "the worker process had no memory left"
-_SECONDS_TO_START = 10.0
+_SECONDS_TO_START = 3.0
 """What a task's limit can't shorten: the time until its process works."""
 _SECONDS_TO_END = 5.0
 
@@ -113,6 +113,8 @@ class ProcessExecutor(Executor):
         self._tasks: dict[Future[Any], _Task] = {}
         self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
         self._wake_lock = threading.Lock()
+        self._is_woken = False
+        """Whether the supervisor has been told to look at the commands, and hasn't yet."""
         self._numbers = 0
         self._is_shut_down = False
         self._is_given_up = False
@@ -184,7 +186,9 @@ class ProcessExecutor(Executor):
     def _command(self, command: _Task | None) -> None:
         self._commands.put(command)
         with self._wake_lock:
-            self._wake_out.send_bytes(b"")
+            if not self._is_woken:
+                self._is_woken = True
+                self._wake_out.send_bytes(b"")
 
     # What follows runs in the supervisor's thread alone.
 
@@ -194,10 +198,7 @@ class ProcessExecutor(Executor):
                 self._hand_out()
                 for ready in wait([self._wake_in, *self._ears()]):
                     if ready is self._wake_in:
-                        self._wake_in.recv_bytes()
-                        command = self._commands.get()
-                        if command is not None:
-                            self._backlog.append(command)
+                        self._take_commands()
                     elif ready in (ears := self._ears()):
                         self._listen(ears[ready])
         except Exception as error:
@@ -207,6 +208,18 @@ class ProcessExecutor(Executor):
             self._break("the pool was shut down")
             self._end_children()
             atexit.unregister(self.shutdown)
+
+    def _take_commands(self) -> None:
+        with self._wake_lock:
+            self._wake_in.recv_bytes()
+            self._is_woken = False
+        self._empty_commands()
+
+    def _empty_commands(self) -> None:
+        while not self._commands.empty():
+            command = self._commands.get()
+            if command is not None:
+                self._backlog.append(command)
 
     def _ears(self) -> dict[Any, _Child]:
         """What tells of a child: its pipe, and that its process has ended.
@@ -350,10 +363,7 @@ class ProcessExecutor(Executor):
     def _break(self, why: str) -> None:
         """Nothing more can be done: fail all that is left, so that nobody waits for ever."""
         self._is_shut_down = True
-        while not self._commands.empty():
-            command = self._commands.get()
-            if command is not None:
-                self._backlog.append(command)
+        self._empty_commands()
         left = [*self._backlog]
         for child in self._children.values():
             left += [*child.tasks.values(), *child.suspects]
