@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: data < rules < stages < engine < run < cli."""
+"""Who may import whom, read from the source: data < rules < stages < engine, map < run < cli."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ RULES = {
     "run_log",
     "address",
     "arguments",
+    "attempt",
     "backlog",
     "backoff",
     "content",
@@ -57,16 +58,23 @@ STAGES = {
     "fetchers",
     "loader",
     "output",
+    "parcel",
     "pipeline",
     "progress",
     "run_folder",
     "scheduler",
     "worker",
 }
-LAYERS = [DATA, RULES, STAGES, {"engine"}, {"run"}, {"cli", "__main__"}]
+MAPS = {"calls", "mapping", "pool"}
+LAYERS = [DATA, RULES, STAGES, {"engine"} | MAPS, {"run"}, {"cli", "__main__"}]
 
 # Stages don't know each other, but for these: (who, whom).
-BETWEEN_STAGES = {("worker", "loader"), ("worker", "fetchers"), ("output", "exporters")}
+BETWEEN_STAGES = {
+    ("worker", "loader"),
+    ("worker", "fetchers"),
+    ("output", "exporters"),
+    ("parcel", "loader"),
+}
 
 # A third-party package has one home.
 HOMES = {

@@ -16,6 +16,7 @@ never from this process, whose threads may hold locks.
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import multiprocessing
@@ -45,10 +46,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_PRELOAD = ["crawler.worker", "crawler.executors.processes", "crawler.fetchers.requests"]
+_PRELOAD = [
+    "crawler.worker",
+    "crawler.executors.processes",
+    "crawler.fetchers.requests",
+    "crawler.parcel",
+]
 _MAX_DEATHS_AT_START = 3
 _STATM = Path("/proc/self/statm")
-_NO_MEMORY = "the worker process had no memory left for what this page gave"
+_NO_MEMORY = "the worker process had no memory left"
+_SECONDS_TO_START = 3.0
+"""What a task's limit can't shorten: the time until its process works."""
 _SECONDS_TO_END = 5.0
 _SECONDS_TO_KILL = 1.0
 _FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -109,6 +117,8 @@ class ProcessExecutor(Executor):
         self._tasks: dict[Future[Any], _Task] = {}
         self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
         self._wake_lock = threading.Lock()
+        self._is_woken = False
+        """Whether the supervisor has been told to look at the commands, and hasn't yet."""
         self._numbers = 0
         self._is_shut_down = False
         self._is_given_up = False
@@ -123,6 +133,8 @@ class ProcessExecutor(Executor):
         self._context: Any = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver":
             self._context.set_forkserver_preload(_PRELOAD)
+        # multiprocessing waits for children when the program ends; ours end when they are told to.
+        atexit.register(self.shutdown, cancel_futures=True)
         self._supervisor.start()
 
     def pids(self) -> list[int]:
@@ -150,15 +162,17 @@ class ProcessExecutor(Executor):
         task = self._tasks.get(future)
         if task is None:
             return 0.0
-        left = limit if task.started is None else task.started + limit - time.monotonic()
+        child = next((c for c in list(self._children.values()) if task.number in c.tasks), None)
+        if child is None or task.started is None:
+            return limit
+        bound = limit if child.is_ready else max(limit, _SECONDS_TO_START)
+        left = task.started + bound - time.monotonic()
         if left > 0:
             return left
         # From here, not by the supervisor: it may be stuck itself, sending to a child that is.
-        for child in list(self._children.values()):
-            if task.number in child.tasks:
-                if len(child.tasks) == 1:
-                    task.given_up = f"not finished after {limit:g} s; its process was killed"
-                child.process.kill()
+        if len(child.tasks) == 1:
+            task.given_up = f"not finished after {limit:g} s; its process was killed"
+        child.process.kill()
         return limit  # should it take that long to find out
 
     def _forget(self, future: Future[Any]) -> None:
@@ -178,7 +192,9 @@ class ProcessExecutor(Executor):
     def _command(self, command: _Task | None) -> None:
         self._commands.put(command)
         with self._wake_lock:
-            self._wake_out.send_bytes(b"")
+            if not self._is_woken:
+                self._is_woken = True
+                self._wake_out.send_bytes(b"")
 
     # What follows runs in the supervisor's thread alone.
 
@@ -188,10 +204,7 @@ class ProcessExecutor(Executor):
                 self._hand_out()
                 for ready in wait([self._wake_in, *self._ears()]):
                     if ready is self._wake_in:
-                        self._wake_in.recv_bytes()
-                        command = self._commands.get()
-                        if command is not None:
-                            self._backlog.append(command)
+                        self._take_commands()
                     elif ready in (ears := self._ears()):
                         self._listen(ears[ready])
         except Exception as error:
@@ -200,6 +213,19 @@ class ProcessExecutor(Executor):
         finally:
             self._break("the pool was shut down")
             self._end_children()
+            atexit.unregister(self.shutdown)
+
+    def _take_commands(self) -> None:
+        with self._wake_lock:
+            self._wake_in.recv_bytes()
+            self._is_woken = False
+        self._empty_commands()
+
+    def _empty_commands(self) -> None:
+        while not self._commands.empty():
+            command = self._commands.get()
+            if command is not None:
+                self._backlog.append(command)
 
     def _ears(self) -> dict[Any, _Child]:
         """What tells of a child: its pipe, and that its process has ended.
@@ -294,6 +320,8 @@ class ProcessExecutor(Executor):
         match message:
             case ("ready",):
                 child.is_ready = True
+                for task in child.tasks.values():
+                    task.started = time.monotonic()
                 self._deaths_at_start = 0
             case ("log", name, level, text):
                 logging.getLogger(name).log(level, "%s", text)
@@ -325,13 +353,13 @@ class ProcessExecutor(Executor):
             if task.given_up is not None:
                 task.future.set_exception(PageTimeoutError(task.given_up))
             elif task.was_alone and child.is_ready:
-                message = f"the worker process died on this page, twice ({cause})"
+                message = f"the worker process died on it, twice ({cause})"
                 task.future.set_exception(WorkerDiedError(message))
             else:
                 task.started = None
                 suspects.append(task)
         log.warning(
-            "worker process %d died (%s); replaced it, %d pages are tried again, alone",
+            "worker process %d died (%s); replaced it, %d tasks are tried again, alone",
             child.place + 1,
             cause,
             len(suspects),
@@ -341,10 +369,7 @@ class ProcessExecutor(Executor):
     def _break(self, why: str) -> None:
         """Nothing more can be done: fail all that is left, so that nobody waits for ever."""
         self._is_shut_down = True
-        while not self._commands.empty():
-            command = self._commands.get()
-            if command is not None:
-                self._backlog.append(command)
+        self._empty_commands()
         left = [*self._backlog]
         for child in self._children.values():
             left += [*child.tasks.values(), *child.suspects]
