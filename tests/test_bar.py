@@ -9,8 +9,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
 
-from crawler.cli.bar import Kind, Pace, display, duration, sentence
+from crawler.cli.bar import display, sentence
+from crawler.display import Kind, Pace
 from crawler.progress import Block, RunState, Snapshot, Totals, block_name
+from crawler.wording import duration
 from deadline import wait_until
 from terminal import Terminal
 

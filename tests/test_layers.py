@@ -50,9 +50,11 @@ RULES = {
     "start",
     "traps",
     "url",
+    "wording",
 }
 STAGES = {
     "collector",
+    "display",
     "executors",
     "exporters",
     "fetchers",
@@ -77,11 +79,11 @@ BETWEEN_STAGES = {
 }
 
 # A third-party package has one home.
-HOMES = {
+HOMES: dict[str, str | tuple[str, ...]] = {
     "requests": "fetchers/requests.py",
     "urllib3": "fetchers/",
     "click": "cli/",
-    "rich": "cli/",
+    "rich": ("cli/", "display.py"),
     "bs4": "response.py",
     "lxml": "response.py",
     "parsel": "response.py",
