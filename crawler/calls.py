@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from crawler.attempt import Arguments, Outcome, attempt_each
-from crawler.errors import UsageError
+from crawler.errors import UsageError, WorkerDiedError
 from crawler.executors import make_executor
 
-Batch = Sequence[Arguments]
-"""The arguments of calls that are one task of an executor."""
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Calls that are handed to an executor together."""
+
+    first: int
+    """The place of the first of them among all inputs."""
+    batch: Sequence[Arguments]
+    attempts: int = 1
 
 
 class Caller(Protocol):
@@ -20,7 +33,7 @@ class Caller(Protocol):
 
     executor: Executor
 
-    def submit(self, batch: Batch) -> Future[Any]:
+    def submit(self, batch: Sequence[Arguments]) -> Future[Any]:
         """Have the function called for each of the arguments."""
         ...
 
@@ -36,7 +49,7 @@ class _Here:
         self.executor = executor
         self._function = function
 
-    def submit(self, batch: Batch) -> Future[Any]:
+    def submit(self, batch: Sequence[Arguments]) -> Future[Any]:
         return self.executor.submit(attempt_each, self._function, batch)
 
     def outcomes(self, answer: Any) -> list[Outcome]:
@@ -53,7 +66,7 @@ class _Elsewhere:
         self.executor = executor
         self._function = pack_function(function)
 
-    def submit(self, batch: Batch) -> Future[Any]:
+    def submit(self, batch: Sequence[Arguments]) -> Future[Any]:
         from crawler.parcel import pack_batch, work
 
         try:
@@ -82,17 +95,41 @@ def make_caller(
     return (_Elsewhere if mode == "processes" else _Here)(executor, function)
 
 
-def outcomes_of(caller: Caller, future: Future[Any], size: int) -> list[Outcome]:
-    """What became of the `size` calls of a task that is done."""
-    if future.cancelled():
-        return [(False, CancelledError("the pool was shut down"))] * size
-    error = future.exception()
+def outcomes_of(caller: Caller, task: Task, future: Future[Any]) -> list[Outcome]:
+    """What became of the calls of a task that is done; exceptions have a note of their inputs."""
+    error = CancelledError("the pool was shut down") if future.cancelled() else future.exception()
     if error is None:
         try:
-            return caller.outcomes(future.result())
+            outcomes = caller.outcomes(future.result())
         except Exception as problem:  # noqa: BLE001  (a class whose objects don't survive pickling)
             error = RuntimeError(f"the result can't travel: {problem!r}")
-    return [(False, error)] * size
+        else:
+            for number, (is_value, content) in enumerate(outcomes):
+                if not is_value:
+                    _tell_inputs(content, task.first + number, task.batch[number : number + 1])
+            return outcomes
+    _tell_inputs(error, task.first, task.batch)
+    return [(False, error)] * len(task.batch)
+
+
+def killers_apart(task: Task, future: Future[Any]) -> list[Task]:
+    """The calls of a task that killed its process, each by itself: which it was isn't known."""
+    if len(task.batch) == 1 or future.cancelled():
+        return []
+    if not isinstance(future.exception(), WorkerDiedError):
+        return []
+    return [Task(place, [arguments]) for place, arguments in enumerate(task.batch, task.first)]
+
+
+def _tell_inputs(error: BaseException, first: int, batch: Sequence[Arguments]) -> None:
+    """Note on an exception of which input it is."""
+    if len(batch) > 1:
+        note = f"inputs {first} to {first + len(batch) - 1}"
+    else:
+        (arguments,) = batch
+        note = f"input {first}: {_shown.repr(arguments[0] if len(arguments) == 1 else arguments)}"
+    with suppress(AttributeError, TypeError):  # an exception may refuse to be changed
+        error.add_note(note)
 
 
 def start_executor(

@@ -231,12 +231,12 @@ class Display(Generic[S]):
         with self._painting:
             if not self._paused:
                 self._paint()
-                with suppress(OSError):
+                with suppress(OSError, ValueError):
                     self._painter.stop(erase=False)
 
     def _paint(self) -> None:
         standing = self._look()
-        with suppress(OSError):  # the terminal is gone; the work goes on
+        with suppress(OSError, ValueError):  # gone, or closed; the work goes on
             self._painter.paint(standing, self._words(standing, self._pace.rate(standing)))
 
 

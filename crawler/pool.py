@@ -8,26 +8,22 @@ the results are taken; a result that will never come is a CancelledError. As wit
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from crawler.attempt import Arguments, Outcome
-from crawler.calls import Caller, make_caller, outcomes_of, start_executor
-from crawler.errors import UsageError, WorkerDiedError
+from crawler.calls import Caller, Task, killers_apart, make_caller, outcomes_of, start_executor
+from crawler.errors import UsageError
+from crawler.lazy import AHEAD, LONGEST_WAIT, Results
 from crawler.loader import end_import_by_worker
-from crawler.mapping import AHEAD, Results, tell_input
 
 R = TypeVar("R")
-
-# See the same in `crawler.mapping`.
-_LONGEST_WAIT = 0.5
 
 
 class Pool:
@@ -88,9 +84,8 @@ class Pool:
     ) -> AsyncResult[R]:
         """As `apply`, without waiting; a callback is called by another thread."""
         called = partial(func, **kwds) if kwds else func
-        return AsyncResult(
-            self, self._caller(called), [[tuple(args)]], _only, callback, error_callback
-        )
+        caller, inputs = self._caller(called), [tuple(args)]
+        return AsyncResult(self, caller, inputs, 1, _only, callback, error_callback)
 
     def map(
         self, func: Callable[[Any], R], iterable: Iterable[Any], chunksize: int | None = None
@@ -189,8 +184,7 @@ class Pool:
         if chunksize is not None and chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         size = chunksize or max(1, -(-len(inputs) // (self._workers * 4)))  # as multiprocessing
-        batches = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-        return AsyncResult(self, caller, batches, list, callback, error_callback)
+        return AsyncResult(self, caller, inputs, size, list, callback, error_callback)
 
     def _imap(
         self,
@@ -233,7 +227,8 @@ class AsyncResult(Generic[R]):
         self,
         pool: Pool,
         caller: Caller,
-        batches: Sequence[Sequence[Arguments]],
+        inputs: Sequence[Arguments],
+        batch_size: int,
         make: Callable[[Iterator[Any]], R],
         callback: Callable[[R], object] | None,
         error_callback: Callable[[BaseException], object] | None,
@@ -242,18 +237,16 @@ class AsyncResult(Generic[R]):
         self._caller = caller
         self._make = make
         self._callbacks = (callback, error_callback)
-        self._outcomes: list[list[Outcome]] = [[] for _ in batches]
+        self._outcomes: list[Outcome] = [(False, None)] * len(inputs)
+        self._left = len(inputs)
         self._lock = threading.Lock()
-        self._left = len(batches)
         self._done = threading.Event()
         self._value: R | None = None
         self._error: BaseException | None = None
         pool._unfinished.add(self)
-        first = 0
-        for number, batch in enumerate(batches):
-            self._submit(batch, partial(self._arrived, number, first, batch))
-            first += len(batch)
-        if not batches:
+        for first in range(0, len(inputs), batch_size):
+            self._submit(Task(first, inputs[first : first + batch_size]))
+        if not inputs:
             self._finish()
 
     def get(self, timeout: float | None = None) -> R:
@@ -271,7 +264,7 @@ class AsyncResult(Generic[R]):
         """Wait for the result, so many seconds at most."""
         give_up_at = None if timeout is None else time.monotonic() + timeout
         while not self._done.is_set():
-            left = _LONGEST_WAIT
+            left = LONGEST_WAIT
             if give_up_at is not None:
                 left = min(left, give_up_at - time.monotonic())
                 if left <= 0:
@@ -290,54 +283,29 @@ class AsyncResult(Generic[R]):
 
     # What follows also runs in the threads of the executor.
 
-    def _submit(self, batch: Sequence[Arguments], arrived: Callable[[Future[Any]], object]) -> None:
+    def _submit(self, task: Task) -> None:
         try:
-            future = self._caller.submit(batch)
+            future = self._caller.submit(task.batch)
         except RuntimeError as error:  # the pool ended meanwhile
             future = Future()
             future.set_exception(error)
-        future.add_done_callback(arrived)
+        future.add_done_callback(partial(self._arrived, task))
 
-    def _arrived(
-        self, number: int, first: int, batch: Sequence[Arguments], future: Future[Any]
-    ) -> None:
-        is_broken = not future.cancelled() and isinstance(future.exception(), WorkerDiedError)
-        if is_broken and len(batch) > 1:
-            self._try_one_by_one(number, first, batch)
+    def _arrived(self, task: Task, future: Future[Any]) -> None:
+        if apart := killers_apart(task, future):
+            for each in apart:
+                self._submit(each)
             return
-        outcomes = outcomes_of(self._caller, future, len(batch))
-        for place, (is_value, content) in enumerate(outcomes):
-            if not is_value:
-                tell_input(content, first + place, batch[place])
-        self._outcomes[number] = outcomes
-        self._count()
-
-    def _try_one_by_one(self, number: int, first: int, batch: Sequence[Arguments]) -> None:
-        """Which of them killed the process isn't known."""
+        outcomes = outcomes_of(self._caller, task, future)
+        self._outcomes[task.first : task.first + len(outcomes)] = outcomes
         with self._lock:
-            self._left += len(batch) - 1
-        self._outcomes[number] = [(False, CancelledError())] * len(batch)
-
-        def arrived(place: int, future: Future[Any]) -> None:
-            (outcome,) = outcomes_of(self._caller, future, 1)
-            if not outcome[0]:
-                tell_input(outcome[1], first + place, batch[place])
-            self._outcomes[number][place] = outcome
-            self._count()
-
-        for place, arguments in enumerate(batch):
-            self._submit([arguments], partial(arrived, place))
-
-    def _count(self) -> None:
-        with self._lock:
-            self._left -= 1
+            self._left -= len(outcomes)
             if self._left:
                 return
         self._finish()
 
     def _finish(self) -> None:
-        outcomes = list(itertools.chain.from_iterable(self._outcomes))
-        self._outcomes = []
+        outcomes, self._outcomes = self._outcomes, []
         self._error = next((content for is_value, content in outcomes if not is_value), None)
         callback, error_callback = self._callbacks
         try:

@@ -67,7 +67,7 @@ STAGES = {
     "scheduler",
     "worker",
 }
-MAPS = {"calls", "mapping", "pool"}
+MAPS = {"calls", "lazy", "mapping", "pool", "tally"}
 LAYERS = [DATA, RULES, STAGES, {"engine"} | MAPS, {"run"}, {"cli", "__main__"}]
 
 # Stages don't know each other, but for these: (who, whom).

@@ -26,7 +26,7 @@ import crawler
 import mapped
 from crawler import RetryPolicy
 from crawler.errors import PageTimeoutError, Retry, SpiderImportError, UsageError, WorkerDiedError
-from crawler.mapping import AHEAD
+from crawler.lazy import AHEAD
 from deadline import wait_until
 from leftovers import watch
 

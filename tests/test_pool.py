@@ -288,3 +288,20 @@ def test_what_makes_no_pool() -> None:
         crawler.Pool(1, maxtasksperchild=5)
     with crawler.Pool(1) as processes, pytest.raises(UsageError, match="use threads"):
         processes.map(lambda number: number, [1])
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_callback_may_end_the_pool(kind: str) -> None:
+    """It is called by one of the threads that the pool waits for otherwise."""
+    nothing_is_left = watch()
+    pool = OURS[kind](2)
+    ended: list[int] = []
+
+    def end(result: int) -> None:
+        pool.terminate()
+        ended.append(result)
+
+    pool.apply_async(mapped.increase, (1,), callback=end).wait(20)
+    assert ended == [2]
+    pool.join()
+    wait_until(nothing_is_left)

@@ -22,6 +22,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import selectors
 import signal
 import sys
 import threading
@@ -33,7 +34,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -88,8 +89,6 @@ class _Child:
     suspects: deque[_Task] = field(default_factory=deque)
     """What the dead process before it held; tried one by one before anything else."""
     is_ready: bool = False
-    is_watched: bool = True
-    """Whether its sentinel tells of its end; it doesn't once the fork server is gone."""
 
     @property
     def load(self) -> int:
@@ -116,7 +115,8 @@ class ProcessExecutor(Executor):
         self._commands: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._tasks: dict[Future[Any], _Task] = {}
         self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
-        self._wake_lock = threading.Lock()
+        # Reentrant: a pool may be found to be garbage, and shut down, in the midst of it.
+        self._wake_lock = threading.RLock()
         self._is_woken = False
         """Whether the supervisor has been told to look at the commands, and hasn't yet."""
         self._numbers = 0
@@ -124,6 +124,8 @@ class ProcessExecutor(Executor):
         self._is_given_up = False
         self._backlog: deque[_Task] = deque()
         self._children: dict[int, _Child] = {}
+        self._selector = selectors.DefaultSelector()
+        """What tells of commands, and of children: see `_watch`."""
         self._deaths_at_start = 0
         self.deaths = 0
         """Children that died and were replaced."""
@@ -135,6 +137,7 @@ class ProcessExecutor(Executor):
             self._context.set_forkserver_preload(_PRELOAD)
         # multiprocessing waits for children when the program ends; ours end when they are told to.
         atexit.register(self.shutdown, cancel_futures=True)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._supervisor.start()
 
     def pids(self) -> list[int]:
@@ -184,6 +187,8 @@ class ProcessExecutor(Executor):
         self._is_shut_down = True
         if self._supervisor.is_alive():
             self._command(None)
+        if threading.current_thread() is self._supervisor:
+            return  # it has found the pool to be garbage
         if wait:
             self._supervisor.join()
         elif cancel_futures:  # a child that is just starting looks for what its parent takes away
@@ -202,16 +207,17 @@ class ProcessExecutor(Executor):
         try:
             while not self._is_given_up and not (self._is_shut_down and self._is_idle()):
                 self._hand_out()
-                for ready in wait([self._wake_in, *self._ears()]):
-                    if ready is self._wake_in:
+                for ready, _ in self._selector.select():
+                    if ready.data is None:
                         self._take_commands()
-                    elif ready in (ears := self._ears()):
-                        self._listen(ears[ready])
+                    elif self._selector.get_map().get(ready.fd) is ready:
+                        self._listen(ready.data, has_message=ready.fileobj is ready.data.pipe)
         except Exception as error:
             log.exception("the supervisor of the worker processes failed")
             self._break(f"the supervisor of the worker processes failed: {error!r}")
         finally:
             self._break("the pool was shut down")
+            self._selector.close()
             self._end_children()
             atexit.unregister(self.shutdown)
 
@@ -227,14 +233,17 @@ class ProcessExecutor(Executor):
             if command is not None:
                 self._backlog.append(command)
 
-    def _ears(self) -> dict[Any, _Child]:
-        """What tells of a child: its pipe, and that its process has ended.
+    def _watch(self, child: _Child) -> None:
+        """Listen to its pipe, and for the end of its process.
 
         The pipe alone would not do: a process that the spider started may hold its other end.
         """
-        children = self._children.values()
-        ended = {child.process.sentinel: child for child in children if child.is_watched}
-        return {child.pipe: child for child in children} | ended
+        self._selector.register(child.pipe, selectors.EVENT_READ, child)
+        self._selector.register(child.process.sentinel, selectors.EVENT_READ, child)
+
+    def _unwatch(self, source: Any) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(source)
 
     def _is_idle(self) -> bool:
         return (
@@ -303,14 +312,15 @@ class ProcessExecutor(Executor):
             process.start()
         theirs.close()
         child = self._children[place] = _Child(place, process, ours)
+        self._watch(child)
         return child
 
-    def _listen(self, child: _Child) -> None:
-        if not child.pipe.poll():  # so its process has ended, or the fork server that watches it
+    def _listen(self, child: _Child, *, has_message: bool) -> None:
+        if not has_message and not child.pipe.poll():
             if not _exists(child.process.pid):
                 self._bury(child)
-            elif wait([child.process.sentinel], 0):
-                child.is_watched = False
+            else:  # it is the fork server that has ended, which would tell of the child's end
+                self._unwatch(child.process.sentinel)
             return
         try:
             message = child.pipe.recv()
@@ -336,6 +346,8 @@ class ProcessExecutor(Executor):
 
     def _bury(self, child: _Child) -> None:
         """Replace a dead child, fail the task that killed it twice, put the others to the test."""
+        self._unwatch(child.pipe)
+        self._unwatch(child.process.sentinel)
         child.process.join(_SECONDS_TO_END)
         child.process.kill()  # should it have closed its pipe and not ended
         child.pipe.close()
