@@ -10,6 +10,8 @@ def example(response):
 result = run(example, pages=4, mode="threads")
 result.items      # a list, in the order of the pages
 result.failures   # what failed, and why
+
+And for functions that are no spiders: `crawler.map`, `starmap`, `Pool` and `ThreadPool`.
 """
 
 from __future__ import annotations
@@ -23,22 +25,36 @@ from crawler.spider import spider
 from crawler.version import __version__
 
 if TYPE_CHECKING:
+    from crawler.mapping import map as map  # noqa: A004  (meant to be used as `crawler.map`)
+    from crawler.mapping import starmap
+    from crawler.pool import Pool, ThreadPool
     from crawler.response import Response
     from crawler.retry import RetryPolicy
 
 __all__ = [
     "CrawlError",
     "CrawlResult",
+    "Pool",
     "Request",
     "Response",
     "Retry",
     "RetryPolicy",
+    "ThreadPool",
     "__version__",
     "run",
     "spider",
+    "starmap",
 ]
+# Without `map`: `from crawler import *` must not replace Python's own.
 
-_LAZY = {"Response": "crawler.response", "RetryPolicy": "crawler.retry"}
+_LAZY = {
+    "Pool": "crawler.pool",
+    "Response": "crawler.response",
+    "RetryPolicy": "crawler.retry",
+    "ThreadPool": "crawler.pool",
+    "map": "crawler.mapping",
+    "starmap": "crawler.mapping",
+}
 
 
 def __getattr__(name: str) -> Any:

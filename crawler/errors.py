@@ -8,10 +8,10 @@
     ├── LockedError              another run of the same name is at work (5)
     ├── OutputError              results could not be written (8)
     ├── ItemError                an item holds a value that JSON can't hold; fails its page
-    ├── PageTimeoutError         a page took longer than page_timeout; fails its page
+    ├── PageTimeoutError         a page (or a task of map) took longer than it may; fails it
     ├── Retry                    a spider's way to say that a page is to be fetched again
     ├── FetchError               an exchange failed; carries the Failure; fails or retries its page
-    └── WorkerDiedError          a page killed its worker process, also alone in it; fails its page
+    └── WorkerDiedError          a page or task killed its process, also alone in it; fails it
 
 A page that fails is no exception: it is a `Failure` in the result (see `crawler.result`).
 """
@@ -89,8 +89,8 @@ class FetchError(CrawlError):
         self.failure = failure
 
 
-class PageTimeoutError(CrawlError):
-    """A page took longer than it may, fetching and spider together."""
+class PageTimeoutError(CrawlError, TimeoutError):
+    """A page took longer than it may, fetching and spider together; or a task of `map` did."""
 
 
 class WorkerDiedError(CrawlError):

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crawler.errors import ItemError, SpiderImportError, SpiderNotFoundError
+from crawler.errors import ItemError, SpiderImportError, SpiderNotFoundError, UsageError
 from crawler.process import in_worker_process
 from crawler.request import Request
 from crawler.result import plain
@@ -87,6 +87,41 @@ _MAIN = sys.modules.get("__main__")
 def _module_of(function: Callable[..., Any]) -> ModuleType | None:
     name = getattr(function, "__module__", None) or ""
     return _MAIN if name == "__main__" else sys.modules.get(name)
+
+
+def file_of_module(name: str) -> tuple[bool, Path | None]:
+    """(whether other processes know the module by that name, else its file if it has one).
+
+    Those that they don't know are the script itself and lone files that were loaded.
+    """
+    if name == "__main__":
+        file = getattr(_MAIN, "__file__", None)  # "<stdin>" if it is read from there
+        return False, Path(file).resolve() if file and Path(file).is_file() else None
+    if name.startswith(_FILE_PREFIX):
+        for path, (_, module) in _modules.items():
+            if module.__name__ == name:
+                return False, path
+    return True, None
+
+
+def from_file(path: Path, name: str) -> Any:
+    """What of that (dotted) name a file defines; the script itself isn't loaded again.
+
+    Raises UsageError if there is nothing of that name, SpiderImportError if the file can't run.
+    """
+    main = getattr(_MAIN, "__file__", None)
+    is_script = main is not None and Path(main).resolve() == path
+    found: Any = _MAIN if is_script else _import_file(path)
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise UsageError(
+                f"a worker process finds no {name} in {path}; it imports the file as far as the "
+                "first use of a pool: define it above that, or use the pool under "
+                'if __name__ == "__main__"'
+            ) from None
+    return found
 
 
 def callback_name(callback: str | Callable[..., Any], reference: str) -> str:

@@ -144,6 +144,21 @@ class Snapshot:
     seats: tuple[Seat, ...]
 
     @property
+    def done(self) -> int:
+        """Pages committed."""
+        return self.totals.done
+
+    @property
+    def total(self) -> int | None:
+        """Pages known so far, or None as long as that says nothing."""
+        return self.totals.known if self.totals.known >= 0 else None
+
+    @property
+    def arrived(self) -> int:
+        """Pages committed or held: a slow page makes commits come in bursts, but not results."""
+        return self.totals.done + self.totals.held
+
+    @property
     def over(self) -> bool:
         """Whether the run has ended."""
         return self.totals.state is not RunState.RUNNING

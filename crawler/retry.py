@@ -22,7 +22,8 @@ MAX_RETRY_AFTER = 300.0
 class RetryPolicy:
     """`stop`, `wait` and `retry` as tenacity has them; what is left out has the default.
 
-    They see a tenacity `RetryCallState` whose exception is a FetchError with the Failure. Defaults:
+    They see a tenacity `RetryCallState` whose exception is a FetchError with the Failure, or what
+    the function raised that was given to `crawler.map`. Defaults:
     stop after the setting `retries`; wait at random up to 0.5, 1, 2 ... 30 s (full jitter); try
     again if the failure is of a passing kind. A `Retry-After` of the server wins over `wait`.
     """
@@ -31,11 +32,13 @@ class RetryPolicy:
     wait: WaitBaseT | None = None
     retry: RetryBaseT | None = None
 
-    def wait_before(self, failure: Failure, *, attempts: int, retries: int) -> float | None:
+    def wait_before(
+        self, failure: Failure, *, attempts: int, retries: int, error: Exception | None = None
+    ) -> float | None:
         """Seconds until the next attempt after `attempts` of them, or None to give up."""
         import tenacity  # 40 ms, so only once something failed
 
-        state = _call_state(failure, attempts)
+        state = _call_state(error or FetchError(failure), attempts)
         stop = self.stop or tenacity.stop_after_attempt(retries + 1)
         if not (self.retry(state) if self.retry is not None else failure.retryable) or stop(state):
             return None
@@ -45,13 +48,12 @@ class RetryPolicy:
         return float(wait(state))
 
 
-def _call_state(failure: Failure, attempts: int) -> Any:
+def _call_state(error: Exception, attempts: int) -> Any:
     import tenacity
 
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = attempts
-    error = FetchError(failure)
-    state.set_exception((FetchError, error, None))
+    state.set_exception((type(error), error, None))
     return state
 
 

@@ -9,6 +9,8 @@ import re
 import struct
 import termios
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import TracebackType
 from typing import Self
 
@@ -74,3 +76,10 @@ class Terminal:
                 self._written += data
         except OSError:
             pass  # Linux's way to say that nobody has the other end any more
+
+
+@contextmanager
+def new_terminal() -> Iterator[Terminal]:
+    """A terminal where stdout and stderr go."""
+    with Terminal() as terminal, redirect_stdout(terminal.stream), redirect_stderr(terminal.stream):
+        yield terminal

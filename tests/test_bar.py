@@ -5,14 +5,16 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 
 import pytest
 
-from crawler.cli.bar import Kind, Pace, display, duration, sentence
+from crawler.cli.bar import display, sentence
+from crawler.display import Kind, Pace
 from crawler.progress import Block, RunState, Snapshot, Totals, block_name
+from crawler.wording import duration
 from deadline import wait_until
-from terminal import Terminal
+from terminal import new_terminal
 
 
 @pytest.fixture
@@ -26,13 +28,6 @@ def block() -> Iterator[Block]:
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
-
-
-@contextmanager
-def new_terminal() -> Iterator[Terminal]:
-    """A terminal where stdout and stderr go."""
-    with Terminal() as terminal, redirect_stdout(terminal.stream), redirect_stderr(terminal.stream):
-        yield terminal
 
 
 def at(elapsed: float, **totals: int) -> Snapshot:

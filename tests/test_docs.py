@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -119,3 +121,30 @@ def test_the_readmes_commands_are_the_ones_that_ci_runs() -> None:
     for part in second.split(" && "):
         assert part.removeprefix("pip install ") in script
     assert crawler.__version__ in (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+SCRIPTS = (REPOSITORY / "docs" / "from-your-script.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("section", re.findall(r"^## .*?(?=^## |\Z)", SCRIPTS, re.M | re.S)[:-1])
+def test_scripts_give_the_same_before_and_after(section: str, tmp_path: Path) -> None:
+    before, after = (
+        printed(block, tmp_path) for block in re.findall(r"```python\n(.*?)```", section, re.S)
+    )
+    assert before
+    assert after == before
+
+
+def printed(program: str, folder: Path) -> list[str]:
+    """The lines that a program prints, sorted, with no seconds in them.
+
+    Without what workers print: where multiprocessing's do, lines get mixed up.
+    """
+    script = folder / "script.py"
+    script.write_text(program.replace("sleep(1)", "sleep(0.1)"))
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith("http")]
+    return sorted(re.sub(r"[\d.]+ s$", "", line) for line in lines)

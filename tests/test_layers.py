@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: data < rules < stages < engine < run < cli."""
+"""Who may import whom, read from the source: data < rules < stages < engine, map < run < cli."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ RULES = {
     "run_log",
     "address",
     "arguments",
+    "attempt",
     "backlog",
     "backoff",
     "content",
@@ -59,31 +60,40 @@ RULES = {
     "start",
     "traps",
     "url",
+    "wording",
 }
 STAGES = {
     "collector",
+    "display",
     "executors",
     "exporters",
     "fetchers",
     "loader",
     "output",
+    "parcel",
     "pipeline",
     "progress",
     "run_folder",
     "scheduler",
     "worker",
 }
-LAYERS = [DATA, RULES, STAGES, {"engine"}, {"run"}, {"cli", "__main__"}]
+MAPS = {"calls", "lazy", "mapping", "pool", "tally"}
+LAYERS = [DATA, RULES, STAGES, {"engine"} | MAPS, {"run"}, {"cli", "__main__"}]
 
 # Stages don't know each other, but for these: (who, whom).
-BETWEEN_STAGES = {("worker", "loader"), ("worker", "fetchers"), ("output", "exporters")}
+BETWEEN_STAGES = {
+    ("worker", "loader"),
+    ("worker", "fetchers"),
+    ("output", "exporters"),
+    ("parcel", "loader"),
+}
 
 # A third-party package has one home.
-HOMES = {
+HOMES: dict[str, str | tuple[str, ...]] = {
     "requests": "fetchers/requests.py",
     "urllib3": "fetchers/",
     "click": "cli/",
-    "rich": "cli/",
+    "rich": ("cli/", "display.py"),
     "bs4": "response.py",
     "lxml": "response.py",
     "parsel": "response.py",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from crawler.cli.bar import Pace, drawable, duration, line, plural, sentence, size
+from crawler.cli.bar import sentence
+from crawler.display import Pace, bar, drawable
 from crawler.escape import printable
 from crawler.progress import Block, RunState, Seat, SeatState, Snapshot
+from crawler.wording import duration, plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +93,7 @@ def _page(snapshot: Snapshot, pace: Pace, width: int) -> RenderableType:
         table.add_row(*map(Text, _cells(seat)), style="dim" if seat.state is SeatState.IDLE else "")
     return Group(
         Text(f"{snapshot.name}, {_engine(snapshot)}", no_wrap=True, overflow="ellipsis"),
-        line(snapshot, pace.rate(snapshot), width),
+        bar(snapshot, sentence(snapshot, pace.rate(snapshot)), width),
         table,
     )
 

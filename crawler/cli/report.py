@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crawler.advice import advise, percent
-from crawler.cli.bar import plural, size
 from crawler.escape import printable
+from crawler.wording import plural, size
 
 if TYPE_CHECKING:
     from crawler.engine import Stats

@@ -30,9 +30,9 @@ def retry(
     outputs are written anew, by a run of its own; a setting given here takes the place of the
     run's. Exits with 0 if nothing failed any more.
     """
-    from crawler.cli.bar import plural
     from crawler.cli.console import log_to_stderr, say
     from crawler.run import OUTPUT_FOLDER
+    from crawler.wording import plural
 
     log_to_stderr(verbose, quiet)
     facts = _find(run, Path(output_dir) if output_dir else OUTPUT_FOLDER)

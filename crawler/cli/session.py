@@ -171,7 +171,7 @@ def _about(crawl: Crawl, again: str) -> About:
 
 
 def _notices(crawl: Crawl, resume: Path | None) -> Iterator[str]:
-    from crawler.cli.bar import plural
+    from crawler.wording import plural
 
     if resume is not None:
         done = crawl.engine.stats.pages + crawl.engine.stats.failed
@@ -260,8 +260,8 @@ def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
 @contextmanager
 def _signals(crawl: Crawl) -> Iterator[list[int]]:
     """Once: finish what is in flight and end. Twice: end now. Yields the signals that came."""
-    from crawler.cli.bar import plural
     from crawler.cli.console import say
+    from crawler.wording import plural
 
     received: list[int] = []
 

@@ -142,7 +142,7 @@ def _about(run: _Run, page: Noted, verbose: int) -> list[tuple[str, str]]:
 
 def _fate(run: _Run, page: Noted) -> Iterator[str]:
     """What became of a request, the most important first."""
-    from crawler.cli.bar import plural
+    from crawler.wording import plural
 
     if page.outcome is None:
         yield _queued(run, page)
@@ -160,7 +160,7 @@ def _fate(run: _Run, page: Noted) -> Iterator[str]:
 
 
 def _queued(run: _Run, page: Noted) -> str:
-    from crawler.cli.bar import plural
+    from crawler.wording import plural
 
     if run.is_over:
         return f"found, but not asked for: {_LEFT_OUT['limit']}"

@@ -16,11 +16,13 @@ never from this process, whose threads may hold locks.
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import multiprocessing
 import os
 import queue
+import selectors
 import signal
 import sys
 import threading
@@ -32,7 +34,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -45,10 +47,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_PRELOAD = ["crawler.worker", "crawler.executors.processes", "crawler.fetchers.requests"]
+_PRELOAD = [
+    "crawler.worker",
+    "crawler.executors.processes",
+    "crawler.fetchers.requests",
+    "crawler.parcel",
+]
 _MAX_DEATHS_AT_START = 3
 _STATM = Path("/proc/self/statm")
-_NO_MEMORY = "the worker process had no memory left for what this page gave"
+_NO_MEMORY = "the worker process had no memory left"
+_SECONDS_TO_START = 3.0
+"""What a task's limit can't shorten: the time until its process works."""
 _SECONDS_TO_END = 5.0
 _SECONDS_TO_KILL = 1.0
 _FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -80,8 +89,6 @@ class _Child:
     suspects: deque[_Task] = field(default_factory=deque)
     """What the dead process before it held; tried one by one before anything else."""
     is_ready: bool = False
-    is_watched: bool = True
-    """Whether its sentinel tells of its end; it doesn't once the fork server is gone."""
 
     @property
     def load(self) -> int:
@@ -108,12 +115,17 @@ class ProcessExecutor(Executor):
         self._commands: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._tasks: dict[Future[Any], _Task] = {}
         self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
-        self._wake_lock = threading.Lock()
+        # Reentrant: a pool may be found to be garbage, and shut down, in the midst of it.
+        self._wake_lock = threading.RLock()
+        self._is_woken = False
+        """Whether the supervisor has been told to look at the commands, and hasn't yet."""
         self._numbers = 0
         self._is_shut_down = False
         self._is_given_up = False
         self._backlog: deque[_Task] = deque()
         self._children: dict[int, _Child] = {}
+        self._selector = selectors.DefaultSelector()
+        """What tells of commands, and of children: see `_watch`."""
         self._deaths_at_start = 0
         self.deaths = 0
         """Children that died and were replaced."""
@@ -123,6 +135,9 @@ class ProcessExecutor(Executor):
         self._context: Any = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver":
             self._context.set_forkserver_preload(_PRELOAD)
+        # multiprocessing waits for children when the program ends; ours end when they are told to.
+        atexit.register(self.shutdown, cancel_futures=True)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._supervisor.start()
 
     def pids(self) -> list[int]:
@@ -150,15 +165,17 @@ class ProcessExecutor(Executor):
         task = self._tasks.get(future)
         if task is None:
             return 0.0
-        left = limit if task.started is None else task.started + limit - time.monotonic()
+        child = next((c for c in list(self._children.values()) if task.number in c.tasks), None)
+        if child is None or task.started is None:
+            return limit
+        bound = limit if child.is_ready else max(limit, _SECONDS_TO_START)
+        left = task.started + bound - time.monotonic()
         if left > 0:
             return left
         # From here, not by the supervisor: it may be stuck itself, sending to a child that is.
-        for child in list(self._children.values()):
-            if task.number in child.tasks:
-                if len(child.tasks) == 1:
-                    task.given_up = f"not finished after {limit:g} s; its process was killed"
-                child.process.kill()
+        if len(child.tasks) == 1:
+            task.given_up = f"not finished after {limit:g} s; its process was killed"
+        child.process.kill()
         return limit  # should it take that long to find out
 
     def _forget(self, future: Future[Any]) -> None:
@@ -170,6 +187,8 @@ class ProcessExecutor(Executor):
         self._is_shut_down = True
         if self._supervisor.is_alive():
             self._command(None)
+        if threading.current_thread() is self._supervisor:
+            return  # it has found the pool to be garbage
         if wait:
             self._supervisor.join()
         elif cancel_futures:  # a child that is just starting looks for what its parent takes away
@@ -178,7 +197,9 @@ class ProcessExecutor(Executor):
     def _command(self, command: _Task | None) -> None:
         self._commands.put(command)
         with self._wake_lock:
-            self._wake_out.send_bytes(b"")
+            if not self._is_woken:
+                self._is_woken = True
+                self._wake_out.send_bytes(b"")
 
     # What follows runs in the supervisor's thread alone.
 
@@ -186,29 +207,43 @@ class ProcessExecutor(Executor):
         try:
             while not self._is_given_up and not (self._is_shut_down and self._is_idle()):
                 self._hand_out()
-                for ready in wait([self._wake_in, *self._ears()]):
-                    if ready is self._wake_in:
-                        self._wake_in.recv_bytes()
-                        command = self._commands.get()
-                        if command is not None:
-                            self._backlog.append(command)
-                    elif ready in (ears := self._ears()):
-                        self._listen(ears[ready])
+                for ready, _ in self._selector.select():
+                    if ready.data is None:
+                        self._take_commands()
+                    elif self._selector.get_map().get(ready.fd) is ready:
+                        self._listen(ready.data, has_message=ready.fileobj is ready.data.pipe)
         except Exception as error:
             log.exception("the supervisor of the worker processes failed")
             self._break(f"the supervisor of the worker processes failed: {error!r}")
         finally:
             self._break("the pool was shut down")
+            self._selector.close()
             self._end_children()
+            atexit.unregister(self.shutdown)
 
-    def _ears(self) -> dict[Any, _Child]:
-        """What tells of a child: its pipe, and that its process has ended.
+    def _take_commands(self) -> None:
+        with self._wake_lock:
+            self._wake_in.recv_bytes()
+            self._is_woken = False
+        self._empty_commands()
+
+    def _empty_commands(self) -> None:
+        while not self._commands.empty():
+            command = self._commands.get()
+            if command is not None:
+                self._backlog.append(command)
+
+    def _watch(self, child: _Child) -> None:
+        """Listen to its pipe, and for the end of its process.
 
         The pipe alone would not do: a process that the spider started may hold its other end.
         """
-        children = self._children.values()
-        ended = {child.process.sentinel: child for child in children if child.is_watched}
-        return {child.pipe: child for child in children} | ended
+        self._selector.register(child.pipe, selectors.EVENT_READ, child)
+        self._selector.register(child.process.sentinel, selectors.EVENT_READ, child)
+
+    def _unwatch(self, source: Any) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(source)
 
     def _is_idle(self) -> bool:
         return (
@@ -277,14 +312,15 @@ class ProcessExecutor(Executor):
             process.start()
         theirs.close()
         child = self._children[place] = _Child(place, process, ours)
+        self._watch(child)
         return child
 
-    def _listen(self, child: _Child) -> None:
-        if not child.pipe.poll():  # so its process has ended, or the fork server that watches it
+    def _listen(self, child: _Child, *, has_message: bool) -> None:
+        if not has_message and not child.pipe.poll():
             if not _exists(child.process.pid):
                 self._bury(child)
-            elif wait([child.process.sentinel], 0):
-                child.is_watched = False
+            else:  # it is the fork server that has ended, which would tell of the child's end
+                self._unwatch(child.process.sentinel)
             return
         try:
             message = child.pipe.recv()
@@ -294,6 +330,8 @@ class ProcessExecutor(Executor):
         match message:
             case ("ready",):
                 child.is_ready = True
+                for task in child.tasks.values():
+                    task.started = time.monotonic()
                 self._deaths_at_start = 0
             case ("log", name, level, text):
                 logging.getLogger(name).log(level, "%s", text)
@@ -308,6 +346,8 @@ class ProcessExecutor(Executor):
 
     def _bury(self, child: _Child) -> None:
         """Replace a dead child, fail the task that killed it twice, put the others to the test."""
+        self._unwatch(child.pipe)
+        self._unwatch(child.process.sentinel)
         child.process.join(_SECONDS_TO_END)
         child.process.kill()  # should it have closed its pipe and not ended
         child.pipe.close()
@@ -325,13 +365,13 @@ class ProcessExecutor(Executor):
             if task.given_up is not None:
                 task.future.set_exception(PageTimeoutError(task.given_up))
             elif task.was_alone and child.is_ready:
-                message = f"the worker process died on this page, twice ({cause})"
+                message = f"the worker process died on it, twice ({cause})"
                 task.future.set_exception(WorkerDiedError(message))
             else:
                 task.started = None
                 suspects.append(task)
         log.warning(
-            "worker process %d died (%s); replaced it, %d pages are tried again, alone",
+            "worker process %d died (%s); replaced it, %d tasks are tried again, alone",
             child.place + 1,
             cause,
             len(suspects),
@@ -341,10 +381,7 @@ class ProcessExecutor(Executor):
     def _break(self, why: str) -> None:
         """Nothing more can be done: fail all that is left, so that nobody waits for ever."""
         self._is_shut_down = True
-        while not self._commands.empty():
-            command = self._commands.get()
-            if command is not None:
-                self._backlog.append(command)
+        self._empty_commands()
         left = [*self._backlog]
         for child in self._children.values():
             left += [*child.tasks.values(), *child.suspects]

@@ -44,7 +44,8 @@ class ThreadExecutor(Executor):
         self._setup = (initializer, initargs)
         self._queue: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self._lock = threading.Lock()
+        # Reentrant: a pool may be found to be garbage, and shut down, in the midst of it.
+        self._lock = threading.RLock()
         self._threads: dict[int, threading.Thread] = {}
         self._running: dict[Future[Any], _Task] = {}
         self._is_shut_down = False

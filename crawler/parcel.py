@@ -1,0 +1,106 @@
+"""Calls and their outcomes as bytes, on the way to a worker process and back.
+
+multiprocessing's pickle, but for one thing: the worker's main module is not the user's script. So
+what is defined in the script travels as the script's file and a name. A worker imports that file;
+what comes back is again the script's own, so that `except MyError` works.
+
+Only what one of our own processes sent through a pipe is unpacked here.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from crawler.attempt import Arguments, Outcome, attempt_each
+from crawler.errors import UsageError
+from crawler.loader import file_of_module, from_file
+
+
+class _Packer(ForkingPickler):
+    def reducer_override(self, thing: Any) -> Any:
+        """Functions and classes of the script; all else goes the usual way."""
+        if type(thing) is not FunctionType and not isinstance(thing, type):
+            return NotImplemented
+        is_known, file = file_of_module(str(thing.__module__))
+        if is_known:
+            return NotImplemented
+        if file is None:
+            raise UsageError(
+                f"{thing.__qualname__} is defined in a notebook or at the prompt, where other "
+                "processes can't find it: put it in a file, or use threads"
+            )
+        if "<" in thing.__qualname__:  # <lambda>, <locals>
+            return NotImplemented  # the usual way says what is wrong with it
+        return _from_file, (str(file), thing.__qualname__)
+
+
+def pack(value: object) -> bytes:
+    """The value as bytes; raises what pickle raises for a value that can't travel."""
+    return bytes(_Packer.dumps(value))
+
+
+def pack_function(function: Callable[..., Any]) -> bytes:
+    """The function as bytes, by its name. Raises UsageError for one that has none."""
+    try:
+        return pack(function)
+    except UsageError:
+        raise
+    except Exception as error:
+        name = getattr(function, "__qualname__", None) or repr(function)
+        raise UsageError(
+            f"{name} can't be sent to another process ({error}): processes need a function at the "
+            "top of a module, a method or a partial of such things; or use threads"
+        ) from error
+
+
+def unpack(data: bytes) -> Any:
+    """The value that was packed, by this process or one of its workers."""
+    return ForkingPickler.loads(data)
+
+
+def work(function: bytes, batch: bytes) -> bytes:
+    """What a worker does: call the function for each of the arguments, pack the outcomes."""
+    outcomes = attempt_each(unpack(function), unpack(batch))
+    if all(is_value for is_value, _ in outcomes):
+        with suppress(Exception):  # which of them can't travel is found out below
+            return pack(outcomes)
+    return pack([_sendable(outcome) for outcome in outcomes])
+
+
+def begin_elsewhere(_seat: int, function: bytes | None, *arguments: Any) -> None:
+    """A worker's initializer: calls the user's, if there is one."""
+    if function is not None:
+        unpack(function)(*arguments)
+
+
+def pack_batch(batch: Sequence[Arguments]) -> bytes:
+    """The arguments of some calls as bytes; raises what pickle raises."""
+    return pack(list(batch))
+
+
+def _from_file(file: str, name: str) -> object:
+    return from_file(Path(file), name)
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    is_value, content = outcome
+    if not is_value:
+        lines = traceback.format_exception(content)
+        try:
+            content.add_note("In the worker process:\n" + "".join(lines).rstrip())
+            # Some exceptions can be packed, but not be made again from what was packed.
+            unpack(pack(content))
+        except Exception:  # noqa: BLE001  (see below: it is told as text)
+            return False, RuntimeError(f"an exception that can't travel:\n{''.join(lines)}")
+        return outcome
+    try:
+        pack(content)
+    except Exception as error:  # noqa: BLE001  (it stands in the result's place)
+        return False, RuntimeError(f"the result can't travel: {error!r}")
+    return outcome

@@ -1,0 +1,26 @@
+"""Numbers as people say them."""
+
+from __future__ import annotations
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 page`, `2 pages`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`9 s`, `3 min 20 s`, `2 h 5 min`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def size(count: float) -> str:
+    """`640 B`, `1.2 MB`: powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
