@@ -40,8 +40,7 @@ from crawler.refusals import Refusals
 from crawler.request import Request
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
-from crawler.worker import read_robots
-from crawler.worker import run as work
+from crawler.worker import read_robots, read_robots_async, run, run_async
 
 GONE = frozenset({404, 410})
 _MAX_FAILED_IN_A_ROW = 10
@@ -152,6 +151,10 @@ class Engine:
         self._reference = reference
         self._scheduler = scheduler
         self._executor = executor
+        on_loop = getattr(executor, "runs_coroutines", False)
+        # What it gives back is a Result in a Future, also when it is a coroutine function.
+        self._run: Callable[..., Any] = run_async if on_loop else run
+        self._read_robots: Callable[..., Any] = read_robots_async if on_loop else read_robots
         self._slots = slots
         self._collector = collector
         self._journal = journal
@@ -308,10 +311,10 @@ class Engine:
     def _submit(self, entry: Entry) -> Future[Result]:
         private = self._scheduler.may_be_private(entry)
         if entry.is_robots:
-            return self._executor.submit(read_robots, entry.target, private=private)
+            return self._executor.submit(self._read_robots, entry.target, private=private)
         self.stats.requests += 1
         request = self._with_cookies(entry.target)
-        return self._executor.submit(work, self._reference, request, private=private)
+        return self._executor.submit(self._run, self._reference, request, private=private)
 
     def _with_cookies(self, request: Request) -> Request:
         """A copy for the wire: what the jars add must not stay with the request."""

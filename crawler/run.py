@@ -450,10 +450,13 @@ def _engine(
     block: Block,
 ) -> Iterator[Engine]:
     """The engine with its stages; its executor ends with the block."""
+    from importlib.util import find_spec
+
     from crawler import worker
     from crawler.collector import Collector, CompletionCollector
     from crawler.cookies import CookieJars
     from crawler.engine import Engine
+    from crawler.errors import UsageError
     from crawler.executors import make_executor
     from crawler.limits import Limits
     from crawler.open_files import hosts_to_keep
@@ -466,6 +469,7 @@ def _engine(
 
     if settings.mode in ("sequential", "threads"):
         import crawler.fetchers.requests  # noqa: F401  (while the practice site gets ready)
+    _, seats = _processes(settings)
     worker_settings = worker.WorkerSettings(
         timeout=settings.timeout,
         max_body=settings.max_body,
@@ -476,13 +480,19 @@ def _engine(
         max_page_items=settings.max_page_items,
         max_page_links=settings.max_page_links,
         private_addresses=settings.private_addresses,
-        hosts_kept=hosts_to_keep(_processes(settings)[1]),
+        hosts_kept=hosts_to_keep(seats),
+        seats=seats,
     )
     # A bare spider fetches for itself, and what it is given may be no page of a site at all.
     is_asked = settings.robots and takes_response(spider.function)
     if not settings.robots:
         logging.getLogger("crawler").warning("robots.txt is ignored")
     collect = CompletionCollector if settings.order == "completion" else Collector
+    if settings.event_loops and find_spec("aiohttp") is None:
+        raise UsageError(
+            f"mode {settings.mode} fetches with aiohttp, which is not installed: "
+            "pip install 'crawl-in-order[async]'"
+        )
     executor = make_executor(
         settings.mode,
         workers=settings.workers,
@@ -490,6 +500,7 @@ def _engine(
         initializer=worker.prepare,
         initargs=(worker_settings, block),
         memory=settings.worker_memory,
+        event_loops=settings.event_loops,
     )
     is_over = False
     try:

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ from crawler.version import __version__
 if TYPE_CHECKING:
     from crawler.retry import RetryPolicy
 
-MODES = ("sequential", "threads", "processes")
+MODES = ("sequential", "threads", "processes", "async")
+FETCHERS = ("auto", "requests", "aiohttp")
 USER_AGENT = f"crawl-in-order/{__version__}"
 
 
@@ -41,9 +43,13 @@ class Settings:
     """How a crawl is run. Times are seconds, sizes bytes."""
 
     mode: str = "threads"
-    """`sequential`, `threads`, `processes`, or `package.module:Executor`."""
+    """`sequential`, `threads`, `processes`, `async`, or `package.module:Executor`."""
+    fetcher: str = "auto"
+    """`requests`, or `aiohttp` on event loops: in mode `async`, and in mode `processes` where it is
+    installed."""
     workers: int | None = None
-    """Threads or processes; by default as many threads as `concurrency`, or one process a core."""
+    """Threads or processes; by default as many threads as `concurrency`, or one process a core. In
+    mode `async` the same as `concurrency`."""
     concurrency: int | None = None
     """Requests in flight at most, over all workers; 8, or as many as there are workers."""
     order: str = "input"
@@ -143,9 +149,16 @@ class Settings:
         """Requests in flight at most, in this mode."""
         if self.mode == "sequential":
             return 1
-        if self.mode == "threads":  # a thread has one request in flight
+        if self.mode in ("threads", "async"):  # a thread has one request in flight
             return min(self.workers or self.concurrency or 8, self.concurrency or 10**6)
         return self.concurrency or max(8, self.workers or 1)
+
+    @property
+    def event_loops(self) -> bool:
+        """Whether requests are made on event loops, not in threads."""
+        if self.fetcher == "auto" and self.mode == "processes":
+            return find_spec("aiohttp") is not None
+        return self.fetcher == "aiohttp" or self.mode == "async"
 
     @property
     def slots_per_host(self) -> int:
@@ -186,6 +199,12 @@ def _mode(value: object) -> str:
         return value
     choice = ", ".join(MODES)
     raise ValueError(f"unknown mode {value!r}; choose {choice}, or package.module:Executor")
+
+
+def _fetcher(value: object) -> str:
+    if value in FETCHERS:
+        return str(value)
+    raise ValueError(f"unknown fetcher {value!r}; choose {', '.join(FETCHERS)}")
 
 
 def _private_addresses(value: object) -> str:
@@ -313,6 +332,7 @@ def _host_rule(pattern: object, rule: object) -> HostRule:
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "mode": _mode,
+    "fetcher": _fetcher,
     "workers": _number(int, 1, "workers", 10_000),
     "concurrency": _number(int, 1, "requests", 10_000),
     "order": _order,
@@ -382,6 +402,10 @@ def resolve(layers: Iterable[Layer]) -> Settings:
     if settings.worker_memory is not None and settings.mode != "processes":
         problem = f"only a process can be limited, and the mode is {settings.mode}"
         raise SettingError("worker_memory", problem, origins["worker_memory"])
+    fits = {"async": ("auto", "aiohttp"), "processes": FETCHERS}.get(settings.mode, FETCHERS[:2])
+    if settings.fetcher not in fits:
+        problem = f"{settings.fetcher} isn't for mode {settings.mode}, use {' or '.join(fits)}"
+        raise SettingError("fetcher", problem, origins["fetcher"])
     return settings
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
+from crawler.canonical import parse_url
 from crawler.request import Request
 from crawler.result import Failure
 
@@ -42,6 +43,15 @@ def host(url: str) -> str:
 def origin(url: str) -> str:
     """Scheme, host and port: what credentials belong to (RFC 6454)."""
     return f"{urlsplit(url).scheme}://{host(url)}"
+
+
+def wire_url(url: str) -> str:
+    """The URL as it is asked for: as a browser would write it, in ASCII, without the fragment.
+
+    Raises ValueError if it is none.
+    """
+    parts = parse_url(url)._replace(fragment=None)
+    return quote(str(parts), safe=_URL_CHARACTERS)
 
 
 def problem_with(url: str) -> str | None:

@@ -1,22 +1,27 @@
 """What runs on a worker: fetch, make the Response, call the spider, return a Result.
 
-The same function in every mode. It never raises: whatever goes wrong comes back as a Failure, and
-the only catch-all of the code base is here.
+The same steps in every mode, written once, as a coroutine. On an event loop it waits there for its
+page (`run_async`); on a thread it is given a fetcher that blocks, and so never waits (`run`). It
+never raises: whatever goes wrong comes back as a Failure, and the only catch-all of the code base
+is here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from crawler.arguments import arguments_for
 from crawler.errors import CrawlError, FetchError, ItemError, Retry
-from crawler.fetchers import Exchange, Fetcher, make_fetcher
+from crawler.fetchers import AsyncFetcher, Exchange, Fetcher, make_async_fetcher, make_fetcher
 from crawler.loader import beside, load_function, plain_request
 from crawler.request import Request
 from crawler.response import Response
@@ -25,6 +30,13 @@ from crawler.retry import parse_retry_after
 from crawler.robots import MAX_BYTES
 from crawler.spider import takes_response
 from crawler.url import problem_with
+
+T = TypeVar("T")
+
+_LONG = 0.5
+"""Seconds that a spider may hold up an event loop before it is told."""
+
+log = logging.getLogger("crawler.worker")
 
 
 class Monitor(Protocol):
@@ -71,6 +83,8 @@ class WorkerSettings:
     private_addresses: str = "auto"
     hosts_kept: int = 32
     """To how many hosts each seat keeps a connection."""
+    seats: int = 1
+    """Requests in flight in each process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +119,12 @@ class _Seat:
             self.functions[reference] = _Loaded(function, takes_page, arguments)
         return self.functions[reference]
 
-    def fetch(self, request: Request, *, private: bool, cut_at: int | None = None) -> Exchange:
+    def may_be_private(self, private: bool) -> bool:
+        rule = self.settings.private_addresses
+        return rule == "allow" or (rule == "auto" and private)
+
+    async def fetch(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+        """Blocks, and so never waits for an event loop."""
         if self.fetcher is None:
             self.fetcher = make_fetcher(
                 timeout=self.settings.timeout,
@@ -113,17 +132,39 @@ class _Seat:
                 user_agent=self.settings.user_agent,
                 hosts_kept=self.settings.hosts_kept,
             )
-        rule = self.settings.private_addresses
-        private = rule == "allow" or (rule == "auto" and private)
         return self.fetcher.fetch(request, private=private, cut_at=cut_at)
 
+    async def fetch_async(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+        """The seats of an event loop share a fetcher."""
+        loop = asyncio.get_running_loop()
+        if loop not in _async_fetchers:
+            _async_fetchers[loop] = make_async_fetcher(
+                timeout=self.settings.timeout,
+                max_body=self.settings.max_body,
+                user_agent=self.settings.user_agent,
+                hosts_kept=self.settings.hosts_kept * self.settings.seats,
+            )
+        return await _async_fetchers[loop].fetch(request, private=private, cut_at=cut_at)
+
+
+class _Fetch(Protocol):
+    """How a seat fetches."""
+
+    async def __call__(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+        """Raises FetchError."""
+        ...
+
+
+_async_fetchers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncFetcher] = WeakKeyDictionary()
 
 _seat: ContextVar[_Seat] = ContextVar("seat")
-"""The calling thread's seat."""
+"""The seat of the calling thread, or of the task of an event loop."""
+_slow: set[str] = set()
+"""Spiders that were found to hold up their event loop."""
 
 
 def prepare(index: int, settings: WorkerSettings, monitors: Monitors) -> None:
-    """Set up the calling thread as seat `index`; the executors' initializer."""
+    """Set up the calling thread or context as seat `index`; the executors' initializer."""
     _seat.set(_Seat(index, settings, monitors.seat(index)))
 
 
@@ -132,10 +173,51 @@ def run(reference: str, request: Request, *, private: bool = True) -> Result:
 
     `private`: with `private_addresses` "auto", whether it may be fetched from a private address.
     """
+    return _finished(_run(_seat.get(), _seat.get().fetch, reference, request, private=private))
+
+
+async def run_async(reference: str, request: Request, *, private: bool = True) -> Result:
+    """The same on an event loop. The spider is called there: while it works, nothing else does."""
     seat = _seat.get()
+    result = await _run(seat, seat.fetch_async, reference, request, private=private)
+    if result.spider_seconds > _LONG and reference not in _slow:
+        _slow.add(reference)
+        log.warning(
+            "%s took %.1f s for %s, and all other pages waited meanwhile; "
+            "--mode threads or processes suits it better",
+            reference.rpartition(":")[2],
+            result.spider_seconds,
+            request.url,
+        )
+    return result
+
+
+def read_robots(request: Request, *, private: bool = True) -> Result:
+    """Fetch a robots.txt: what it holds, read as Latin-1, is `robots` of an item. Never raises."""
+    return _finished(_read_robots(_seat.get(), _seat.get().fetch, request, private=private))
+
+
+async def read_robots_async(request: Request, *, private: bool = True) -> Result:
+    """The same on an event loop."""
+    return await _read_robots(_seat.get(), _seat.get().fetch_async, request, private=private)
+
+
+def _finished(steps: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine that never waits comes to."""
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    raise RuntimeError("it waits for an event loop, and there is none")
+
+
+async def _run(
+    seat: _Seat, fetch: _Fetch, reference: str, request: Request, *, private: bool
+) -> Result:
     result = Result(failure=Failure("worker", "interrupted"))
     try:
-        result = _work(seat, reference, request, private=private)
+        result = await _work(seat, fetch, reference, request, private=private)
         result = replace(result, worker=seat.number)
     finally:
         seat.monitor.done(
@@ -146,14 +228,13 @@ def run(reference: str, request: Request, *, private: bool = True) -> Result:
     return result
 
 
-def read_robots(request: Request, *, private: bool = True) -> Result:
-    """Fetch a robots.txt: what it holds, read as Latin-1, is `robots` of an item. Never raises."""
-    seat = _seat.get()
+async def _read_robots(seat: _Seat, fetch: _Fetch, request: Request, *, private: bool) -> Result:
     started = time.perf_counter()
     exchange = None
     try:
         seat.monitor.fetching(request.url)
-        exchange = _fetch(seat, request, private=private, cut_at=MAX_BYTES + 1)
+        private = seat.may_be_private(private)
+        exchange = await _fetch(fetch, request, private=private, cut_at=MAX_BYTES + 1)
         location = _redirect_target(exchange)
         if location is not None:
             return _result(exchange, started, redirect=location)
@@ -166,7 +247,9 @@ def read_robots(request: Request, *, private: bool = True) -> Result:
     return _result(exchange, started, given=given)
 
 
-def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Result:
+async def _work(
+    seat: _Seat, fetch: _Fetch, reference: str, request: Request, *, private: bool
+) -> Result:
     started = time.perf_counter()
     exchange = None
     try:
@@ -174,7 +257,7 @@ def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Re
         argument: str | Response = request.url
         seat.monitor.fetching(request.url)
         if loaded.takes_page:
-            exchange = _fetch(seat, request, private=private)
+            exchange = await _fetch(fetch, request, private=seat.may_be_private(private))
             location = _redirect_target(exchange)
             if location is not None:
                 return _result(exchange, started, redirect=location)
@@ -215,11 +298,13 @@ def _work(seat: _Seat, reference: str, request: Request, *, private: bool) -> Re
     return _result(exchange, started, fetched=fetched, given=given, failure=failure)
 
 
-def _fetch(seat: _Seat, request: Request, *, private: bool, cut_at: int | None = None) -> Exchange:
+async def _fetch(
+    fetch: _Fetch, request: Request, *, private: bool, cut_at: int | None = None
+) -> Exchange:
     problem = problem_with(request.url)
     if problem:
         raise FetchError(Failure("url", problem))
-    return seat.fetch(request, private=private, cut_at=cut_at)
+    return await fetch(request, private=private, cut_at=cut_at)
 
 
 def _redirect_target(exchange: Exchange) -> str | None:

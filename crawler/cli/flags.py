@@ -13,7 +13,8 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SETTINGS = (
-    click.option("--mode", metavar="MODE", help="sequential, threads (default) or processes."),
+    click.option("--mode", metavar="MODE", help="sequential, threads (default), processes, async."),
+    click.option("--fetcher", metavar="NAME", help="auto (default), requests or aiohttp."),
     click.option("-j", "--workers", metavar="N", help="Threads or processes."),
     click.option("--concurrency", metavar="N", help="Requests in flight, over all workers (8)."),
     click.option("--order", metavar="ORDER", help="input (default), or completion: as they come."),

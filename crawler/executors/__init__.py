@@ -14,6 +14,7 @@ _MODES = {
     "sequential": "crawler.executors.sequential:SequentialExecutor",
     "threads": "crawler.executors.threads:ThreadExecutor",
     "processes": "crawler.executors.processes:ProcessExecutor",
+    "async": "crawler.executors.aio:AsyncExecutor",
 }
 
 
@@ -25,23 +26,27 @@ def make_executor(
     initializer: Callable[..., None],
     initargs: tuple[Any, ...],
     memory: int | None = None,
+    event_loops: bool = False,
 ) -> Executor:
     """The executor of a mode, or any other named as `package.module:Executor`.
 
     It is called with `workers` (threads or processes, None for its own choice), `slots` (tasks at
     work at most) and an initializer that every thread that works calls first, with its seat number
     (0 to slots - 1) and `initargs`. `memory` is handed on only if it is given: bytes that each
-    worker process may take beyond what it starts with.
+    worker process may take beyond what it starts with. With `event_loops`, mode `processes` runs
+    coroutine functions, as `async` always does; such executors say so by `runs_coroutines`.
     """
     module_name, _, class_name = _MODES.get(mode, mode).partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"mode {mode}: {error}") from None
-    limits = {} if memory is None else {"memory": memory}
+    options: dict[str, Any] = {} if memory is None else {"memory": memory}
+    if mode == "processes":
+        options["event_loops"] = event_loops
     try:
         executor = factory(
-            workers=workers, slots=slots, initializer=initializer, initargs=initargs, **limits
+            workers=workers, slots=slots, initializer=initializer, initargs=initargs, **options
         )
     except TypeError as error:
         raise UsageError(f"mode {mode} can't be set up: {error}") from None

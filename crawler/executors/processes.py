@@ -1,12 +1,12 @@
 """A supervised pool of processes: one that dies costs a retry of what it held, not the pool.
 
-    submit --> backlog --> supervisor thread --task--> child process: seats (threads)
+    submit --> backlog --> supervisor thread --task--> child process: its seats (`child`)
                                  ^------ answer / end of pipe ------'
 
 - The supervisor is the only one that touches the pool's state, so there are no locks. It gives each
   task to the least busy child, and starts a child only when all others have something to do.
-- A child is a reader (its main thread) and `seats` threads that work, so that pages that wait
-  for the network don't need a process each. It ends when its pipe does, however the parent died.
+- A child has `seats` threads that work, or an event loop with so many tasks, so that pages that
+  wait for the network don't need a process each. It ends when its pipe does.
 - A child that dies is replaced by one in the same seats. It takes over the tasks, one after the
   other, each alone: the one that kills again is thereby known and fails, the others are done.
 
@@ -17,7 +17,6 @@ never from this process, whose threads may hold locks.
 from __future__ import annotations
 
 import atexit
-import io
 import logging
 import multiprocessing
 import os
@@ -32,36 +31,28 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from crawler.errors import PageTimeoutError, UsageError, WorkerDiedError
 from crawler.executors import layout
+from crawler.executors.child import FOR_THE_PARENT, STATM, Duties
+from crawler.executors.child import main as child_main
 from crawler.process import WORKER_NAME
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_PRELOAD = [
-    "crawler.worker",
-    "crawler.executors.processes",
-    "crawler.fetchers.requests",
-    "crawler.parcel",
-]
+_PRELOAD = ["crawler.worker", "crawler.executors.child", "crawler.parcel"]
 _MAX_DEATHS_AT_START = 3
-_STATM = Path("/proc/self/statm")
-_NO_MEMORY = "the worker process had no memory left"
 _SECONDS_TO_START = 3.0
 """What a task's limit can't shorten: the time until its process works."""
 _SECONDS_TO_END = 5.0
 _SECONDS_TO_KILL = 1.0
-_FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends."""
 
 log = logging.getLogger("crawler.executors")
 
@@ -96,7 +87,10 @@ class _Child:
 
 
 class ProcessExecutor(Executor):
-    """`workers` processes (by default one a core) of `slots / workers` seats each."""
+    """`workers` processes (by default one a core) of `slots / workers` seats each.
+
+    With `event_loops` the seats are tasks of an event loop, and take coroutine functions.
+    """
 
     def __init__(
         self,
@@ -106,12 +100,13 @@ class ProcessExecutor(Executor):
         initializer: Callable[..., None],
         initargs: tuple[Any, ...],
         memory: int | None = None,
+        event_loops: bool = False,
     ) -> None:
-        if memory is not None and not _STATM.exists():
+        self.runs_coroutines = event_loops
+        if memory is not None and not STATM.exists():
             raise UsageError("worker_memory: only Linux limits the memory of a process")
-        self._memory = memory
         self._workers, self._seats = layout("processes", workers, slots)
-        self._setup = (initializer, initargs)
+        self._duties = Duties(0, self._seats, initializer, initargs, memory, event_loops)
         self._commands: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._tasks: dict[Future[Any], _Task] = {}
         self._wake_in, self._wake_out = multiprocessing.Pipe(duplex=False)
@@ -134,7 +129,8 @@ class ProcessExecutor(Executor):
         )
         self._context: Any = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver":
-            self._context.set_forkserver_preload(_PRELOAD)
+            fetcher = "crawler.fetchers.aiohttp" if event_loops else "crawler.fetchers.requests"
+            self._context.set_forkserver_preload([*_PRELOAD, fetcher])
         # multiprocessing waits for children when the program ends; ours end when they are told to.
         atexit.register(self.shutdown, cancel_futures=True)
         self._selector.register(self._wake_in, selectors.EVENT_READ)
@@ -303,8 +299,8 @@ class ProcessExecutor(Executor):
     def _start_once(self, place: int) -> _Child:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_child_main,
-            args=(theirs, place * self._seats, self._seats, *self._setup, self._memory),
+            target=child_main,
+            args=(theirs, replace(self._duties, first_seat=place * self._seats)),
             name=f"{WORKER_NAME}{place + 1}",
             daemon=True,
         )
@@ -448,129 +444,12 @@ def _cause_of_death(exitcode: int | None) -> str:
     return f"exit code {exitcode}"
 
 
-# What follows runs in the child.
-
-
-def _limit_memory(more: int) -> None:
-    """Let this process take so many bytes more than it has; what asks for too many is refused.
-
-    The kernel counts address space, the only thing it can refuse: memory that is there but not
-    used yet, and files that are mapped, count too.
-    """
-    import resource
-
-    limit = int(_STATM.read_text().split()[0]) * resource.getpagesize() + more
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    if most == resource.RLIM_INFINITY or limit < most:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-class _PrintInParent(io.RawIOBase):
-    """Stands for stdout: what spiders print is printed where the crawl was started."""
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        super().__init__()
-        self._send = send
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._send("print", bytes(data))
-        return len(data)
-
-
-class _LogToParent(logging.Handler):
-    """Sends log records to the parent, whose handlers know where they go."""
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        super().__init__()
-        self._send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._send("log", record.name, record.levelno, self.format(record))
-        except Exception:  # noqa: BLE001  (as every handler of the standard library does)
-            self.handleError(record)
-
-
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
     """Processes that are started meanwhile get no signals until they are ready to ignore them."""
     resource_tracker.ensure_running()  # to start it lets signals through (Python 3.11)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _child_main(
-    pipe: Connection,
-    first_seat: int,
-    seats: int,
-    initializer: Callable[..., None],
-    initargs: tuple[Any, ...],
-    memory: int | None,
-) -> None:
-    for number in _FOR_THE_PARENT:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_PARENT)  # as the spider's programs expect
-    sending = threading.Lock()
-
-    def send(*message: object) -> None:
-        with sending:
-            pipe.send(message)
-
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_PrintInParent(send)),
-        encoding="utf-8",
-        errors="backslashreplace",
-        line_buffering=True,
-    )
-    logging.getLogger().addHandler(_LogToParent(send))
-    tasks: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-
-    def work(seat: int) -> None:
-        try:
-            initializer(seat, *initargs)
-            all_are_seated.wait()
-        except BaseException:  # noqa: BLE001  (the parent sees this process die, and why)
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        while True:
-            number, (fn, args, kwargs) = tasks.get()
-            try:
-                value = fn(*args, **kwargs)
-            except MemoryError:
-                answer: tuple[object, ...] = ("error", number, WorkerDiedError(_NO_MEMORY))
-            except BaseException as error:  # noqa: BLE001  (a task's error must not end its seat)
-                answer = ("error", number, error)
-            else:
-                answer = ("value", number, value)
-            try:
-                send(*answer)
-            except OSError:
-                os._exit(1)  # the parent is gone
-            except MemoryError:
-                del value, answer
-                send("error", number, WorkerDiedError(_NO_MEMORY))
-            except Exception as error:  # noqa: BLE001  (an answer that can't travel is an error)
-                send("error", number, RuntimeError(f"the answer can't travel: {error!r}"))
-
-    def begin() -> None:
-        # The threads' stacks and malloc's arenas are there by now: some 70 MB of addresses each.
-        if memory is not None:
-            _limit_memory(memory)
-        send("ready")
-
-    all_are_seated = threading.Barrier(seats, begin)
-    for seat in range(first_seat, first_seat + seats):
-        threading.Thread(target=work, args=(seat,), name=f"seat-{seat}", daemon=True).start()
-    while True:
-        try:
-            tasks.put(pipe.recv())
-        except (EOFError, OSError):
-            # The parent is done with us, or dead. Threads may be at work: don't wait for them.
-            sys.stderr.flush()
-            os._exit(0)

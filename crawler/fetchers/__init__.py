@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from crawler.content import ACCEPT_ENCODING
 from crawler.request import Request
+
+CHUNK = 64 * 1024
+"""Bytes of a body that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,16 @@ class Fetcher(Protocol):
         ...
 
 
+class AsyncFetcher(Protocol):
+    """The same on an event loop, any number of exchanges at a time; it ends with its loop."""
+
+    async def fetch(
+        self, request: Request, *, private: bool = True, cut_at: int | None = None
+    ) -> Exchange:
+        """See `Fetcher.fetch`."""
+        ...
+
+
 def make_fetcher(
     *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
 ) -> Fetcher:
@@ -46,3 +60,23 @@ def make_fetcher(
     return RequestsFetcher(
         timeout=timeout, max_body=max_body, user_agent=user_agent, hosts_kept=hosts_kept
     )
+
+
+def make_async_fetcher(
+    *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+) -> AsyncFetcher:
+    """The fetcher of the running event loop."""
+    from crawler.fetchers.aiohttp import AiohttpFetcher
+
+    return AiohttpFetcher(
+        timeout=timeout, max_body=max_body, user_agent=user_agent, hosts_kept=hosts_kept
+    )
+
+
+def sent_headers(user_agent: str) -> dict[str, str]:
+    """What every request has, unless its own headers say otherwise."""
+    return {
+        "User-Agent": user_agent,
+        "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "Accept-Encoding": ACCEPT_ENCODING,
+    }

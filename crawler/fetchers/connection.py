@@ -134,7 +134,7 @@ class _Connection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None and self._is_private and not self.terms.private:
             self.close()  # it was kept since a request that might go there
-            raise _refused(self.host, "this connection's")
+            raise refused(self.host, "this connection's")
         self.terms.begin()
         super().request(*args, **kwargs)
 
@@ -184,11 +184,12 @@ class _Connection(HTTPConnection):
             return found
         public = [each for each in found if is_public(str(each[4][0]))]
         if found and not public:
-            raise _refused(self.host, str(found[0][4][0]))
+            raise refused(self.host, str(found[0][4][0]))
         return public
 
 
-def _refused(host: str, address: str) -> FetchError:
+def refused(host: str, address: str) -> FetchError:
+    """The failure of an exchange that may not go to a private address."""
     return FetchError(
         Failure(
             "address",

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import socket
 import ssl
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import requests
 import requests.adapters
 import urllib3.exceptions as urllib3
 
-from crawler.content import ACCEPT_ENCODING, ContentDecoder
+from crawler.content import ContentDecoder
 from crawler.errors import FetchError
-from crawler.fetchers import Exchange
+from crawler.fetchers import CHUNK, Exchange, sent_headers
 from crawler.fetchers.connection import MAX_HEADER_BYTES, Pool, Terms, TLSPool
-from crawler.open_files import limit
+from crawler.fetchers.failures import Kinds, classify
 from crawler.request import Request
-from crawler.result import Failure
 
-_CHUNK = 64 * 1024
 _WIRE_FACTOR = 4
 """Bytes on the wire for one of body, at most: chunks have a frame."""
 
@@ -40,11 +35,7 @@ class RequestsFetcher:
     ) -> None:
         self._max_body = max_body
         self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES + _WIRE_FACTOR * max_body)
-        self._headers = {
-            "User-Agent": user_agent,
-            "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            "Accept-Encoding": ACCEPT_ENCODING,
-        }
+        self._headers = sent_headers(user_agent)
         self._session = requests.Session()
         adapter = requests.adapters.HTTPAdapter(
             pool_connections=hosts_kept, pool_maxsize=1, max_retries=0
@@ -82,12 +73,8 @@ class RequestsFetcher:
         except FetchError:
             raise
         except Exception as error:
-            failure = _classify(error)
-            if _is_short_of_files(error):
-                message = f"{failure.message}; {limit()} are allowed, raise it with ulimit -n"
-                failure = replace(failure, message=message)
-            elif not self._terms.is_connected:
-                failure = replace(failure, unreached=_is_of_the_way(failure))
+            is_connected = self._terms.is_connected
+            failure = classify(error, _KINDS, wrappers=_WRAPPERS, is_connected=is_connected)
             raise FetchError(failure) from error
         headers = list(response.raw.headers.items())
         return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
@@ -96,7 +83,7 @@ class RequestsFetcher:
         coding = response.headers.get("Content-Encoding", "")
         decoder = ContentDecoder(coding, cut_at or self._max_body)
         try:
-            while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            while chunk := response.raw.read1(CHUNK, decode_content=False):
                 decoder.feed(chunk)
         except FetchError as error:
             if cut_at is None or error.failure.kind != "too-large":
@@ -109,7 +96,7 @@ class RequestsFetcher:
 
         A short one is received all the same, so that the connection can be kept.
         """
-        left = _CHUNK
+        left = CHUNK
         with suppress(urllib3.HTTPError):
             while left and (chunk := response.raw.read1(left, decode_content=False)):
                 left -= len(chunk)
@@ -120,20 +107,6 @@ class RequestsFetcher:
         self._session.close()
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was made from, the deepest first: that one knows what happened."""
-    found: list[BaseException] = []
-    queue = [error]
-    while queue:
-        current = queue.pop(0)
-        if current in found:
-            continue
-        found.append(current)
-        inner = [current.__cause__, current.__context__, getattr(current, "reason", None)]
-        queue += [each for each in [*inner, *current.args] if isinstance(each, BaseException)]
-    return reversed(found)
-
-
 _WRAPPERS = (requests.RequestException, urllib3.NewConnectionError)
 _TRUNCATED = (http.client.IncompleteRead, urllib3.IncompleteRead, urllib3.InvalidChunkLength)
 _PROTOCOL = (
@@ -142,8 +115,7 @@ _PROTOCOL = (
     urllib3.HeaderParsingError,
     requests.exceptions.InvalidHeader,
 )
-_KINDS: list[tuple[tuple[type[BaseException], ...], str, bool]] = [
-    # The first row that fits any error of the chain: (types, kind, worth another attempt).
+_KINDS: Kinds = [
     ((ssl.SSLError, urllib3.SSLError), "tls", False),
     ((socket.gaierror, urllib3.NameResolutionError), "dns", False),
     ((TimeoutError, urllib3.TimeoutError, requests.Timeout), "timeout", True),
@@ -153,37 +125,3 @@ _KINDS: list[tuple[tuple[type[BaseException], ...], str, bool]] = [
     ((OSError,), "connection", True),
     ((requests.exceptions.InvalidURL, urllib3.LocationParseError, ValueError), "url", False),
 ]
-
-
-def _classify(error: BaseException) -> Failure:
-    chain = list(_chain(error))
-    for types, kind, retryable in _KINDS:
-        for each in chain:
-            # Wrappers are OSErrors, ValueErrors and timeouts too, whatever is in them: look inside.
-            if isinstance(each, types) and not _is_wrapper(each, types):
-                is_passing = isinstance(each, socket.gaierror) and each.errno == socket.EAI_AGAIN
-                return Failure(kind, _describe(each), retryable=retryable or is_passing)
-    return Failure("connection", _describe(error), retryable=True)
-
-
-def _is_of_the_way(failure: Failure) -> bool:
-    """Whether a connection that was not made failed for a reason that may pass."""
-    return failure.retryable and failure.kind in ("timeout", "connection", "dns")
-
-
-def _is_short_of_files(error: Exception) -> bool:
-    return any(
-        isinstance(each, OSError) and each.errno in (errno.EMFILE, errno.ENFILE)
-        for each in _chain(error)
-    )
-
-
-def _is_wrapper(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
-    return isinstance(error, _WRAPPERS) and not any(
-        issubclass(kind, _WRAPPERS) and isinstance(error, kind) for kind in types
-    )
-
-
-def _describe(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,250 @@
+"""Fetching with aiohttp, on an event loop: one pool of connections for all its requests.
+
+The home of aiohttp. It does what `fetchers.requests` does, as a spider can see and as a server can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import ssl
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import certifi
+from aiohttp import http_exceptions
+from multidict import CIMultiDict
+from yarl import URL
+
+from crawler.address import is_public
+from crawler.content import ContentDecoder
+from crawler.errors import FetchError
+from crawler.fetchers import CHUNK, Exchange, sent_headers
+from crawler.fetchers.connection import MAX_HEADER_BYTES, refused
+from crawler.fetchers.failures import Kinds, classify
+from crawler.request import Request
+from crawler.result import Failure
+from crawler.url import host, wire_url
+
+_MAX_HEADERS = 100
+"""Lines of one answer; as many as http.client takes."""
+_MAX_LINE = 65_536
+_SECONDS_TO_KEEP = 15.0
+"""A connection that nobody uses."""
+_SECONDS_TO_REMEMBER = 60.0
+"""What addresses a name has."""
+
+
+@dataclass(slots=True)
+class _Terms:
+    """What one exchange may take; see `fetchers.connection.Terms`."""
+
+    host: str
+    timeout: float
+    private: bool
+    deadline: asyncio.Timeout
+    is_private: bool = False
+    is_connected: bool = False
+    has_answer: bool = False
+    refused: FetchError | None = None
+    """Why an address of the host was not dialled."""
+
+    def connected(self, address: str) -> None:
+        """The time for request and answer runs from now."""
+        self.is_private = not is_public(address)
+        self.is_connected = True
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self.timeout)
+
+    def too_late(self) -> TimeoutError:
+        what = "no connection"
+        if self.is_connected:
+            what = "the answer was not complete" if self.has_answer else "no answer"
+        return TimeoutError(f"{what} after {self.timeout:g} s")
+
+
+_terms: ContextVar[_Terms] = ContextVar("terms")
+"""Of the task's exchange. aiohttp connects in tasks that inherit it."""
+
+
+def _socket_to(address: tuple[Any, ...]) -> socket.socket:
+    """A socket to be connected to an address, if the exchange may go there."""
+    family, kind, protocol, _, place = address
+    terms = _terms.get()
+    if not terms.private and not is_public(str(place[0])):
+        terms.refused = refused(terms.host, str(place[0]))
+        raise OSError(str(terms.refused))  # aiohttp tries the host's other addresses
+    return socket.socket(family, kind, protocol)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections whose exchange is told where it goes, and when it is connected."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        connection = await super().connect(*args, **kwargs)
+        terms = _terms.get()
+        transport = connection.transport
+        if transport is None:  # gone already; the request is going to find that out
+            return connection
+        address = str(transport.get_extra_info("peername")[0])
+        if not terms.private and not is_public(address):
+            connection.close()  # it was kept since a request that might go there
+            raise refused(terms.host, address)
+        terms.connected(address)
+        return connection
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The connections to so many hosts that they can all be kept."""
+
+    session: aiohttp.ClientSession
+    hosts: set[str] = field(default_factory=set)
+    in_flight: int = 0
+
+
+class AiohttpFetcher:
+    """Any number of exchanges at a time, on the loop that it is made on."""
+
+    def __init__(
+        self, *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+    ) -> None:
+        self._timeout = timeout
+        self._max_body = max_body
+        self._headers = sent_headers(user_agent)
+        self._hosts_kept = hosts_kept
+        self._tls = ssl.create_default_context(cafile=certifi.where())
+        self._pool = self._new_pool()
+        # Cancelled when the loop ends, as all tasks are.
+        self._keeper = asyncio.get_running_loop().create_task(self._close_at_end())
+
+    def _new_pool(self) -> _Pool:
+        connector = _Connector(
+            limit=0,  # politeness knows
+            ssl=self._tls,
+            keepalive_timeout=_SECONDS_TO_KEEP,
+            ttl_dns_cache=int(_SECONDS_TO_REMEMBER),
+            socket_factory=_socket_to,
+        )
+        return _Pool(
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("Content-Type",),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                read_bufsize=4 * CHUNK,
+                max_line_size=_MAX_LINE,
+                max_field_size=_MAX_LINE,
+                max_headers=_MAX_HEADERS,
+            )
+        )
+
+    async def _close_at_end(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._pool.session.close()
+
+    async def fetch(
+        self, request: Request, *, private: bool = True, cut_at: int | None = None
+    ) -> Exchange:
+        """See `Fetcher.fetch`."""
+        deadline = asyncio.timeout(self._timeout)
+        terms = _Terms(host(request.url), self._timeout, private, deadline)
+        _terms.set(terms)
+        try:
+            async with deadline:
+                return await self._exchange(request, terms, cut_at)
+        except FetchError:
+            raise
+        except Exception as error:
+            if terms.refused is not None and not terms.is_connected:
+                raise terms.refused from error
+            cause = terms.too_late() if deadline.expired() else error
+            failure = classify(cause, _KINDS, wrappers=_WRAPPERS, is_connected=terms.is_connected)
+            raise FetchError(failure) from error
+
+    async def _exchange(self, request: Request, terms: _Terms, cut_at: int | None) -> Exchange:
+        try:
+            url = URL(wire_url(request.url), encoded=True)
+        except ValueError as error:
+            raise FetchError(Failure("url", str(error))) from error
+        headers = CIMultiDict(self._headers)
+        headers.update(request.headers)
+        pool = self._pool_for(terms.host)
+        pool.in_flight += 1
+        try:
+            async with pool.session.request(
+                request.method, url, headers=headers, data=request.body, allow_redirects=False
+            ) as response:
+                terms.has_answer = True
+                fields = _fields(response)
+                is_redirect = 300 <= response.status < 400
+                body = await (_skip(response) if is_redirect else self._read(response, cut_at))
+            return Exchange(response.status, fields, body, is_private=terms.is_private)
+        finally:
+            pool.in_flight -= 1
+            if pool is not self._pool and not pool.in_flight:
+                await pool.session.close()
+
+    def _pool_for(self, name: str) -> _Pool:
+        """A new one when there are connections to many hosts: the old ones end with their use."""
+        if name not in self._pool.hosts and len(self._pool.hosts) >= self._hosts_kept:
+            old, self._pool = self._pool, self._new_pool()
+            if not old.in_flight:
+                asyncio.get_running_loop().create_task(old.session.close())
+        self._pool.hosts.add(name)
+        return self._pool
+
+    async def _read(self, response: aiohttp.ClientResponse, cut_at: int | None) -> bytes:
+        coding = ", ".join(response.headers.getall("Content-Encoding", []))
+        decoder = ContentDecoder(coding, cut_at or self._max_body)
+        try:
+            async for chunk in response.content.iter_any():
+                decoder.feed(chunk)
+        except FetchError as error:
+            if cut_at is None or error.failure.kind != "too-large":
+                raise
+            return decoder.so_far()
+        return decoder.content()
+
+
+def _fields(response: aiohttp.ClientResponse) -> list[tuple[str, str]]:
+    raw = response.raw_headers
+    if sum(len(name) + len(value) + 4 for name, value in raw) > MAX_HEADER_BYTES:
+        raise http.client.HTTPException(f"more than {MAX_HEADER_BYTES:,} bytes of headers")
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+
+
+async def _skip(response: aiohttp.ClientResponse) -> bytes:
+    """Nobody reads what a redirect says; a short one is received, to keep the connection."""
+    left = CHUNK
+    with suppress(aiohttp.ClientError):
+        while left > 0 and (chunk := await response.content.readany()):
+            left -= len(chunk)
+    return b""
+
+
+_WRAPPERS = (aiohttp.ClientConnectorError,)
+_KINDS: Kinds = [
+    ((ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError), "tls", False),
+    ((socket.gaierror, aiohttp.ClientConnectorDNSError), "dns", False),
+    ((TimeoutError,), "timeout", True),
+    ((aiohttp.ClientPayloadError,), "truncated", True),
+    ((aiohttp.ServerDisconnectedError, ConnectionError), "connection", True),
+    (
+        (
+            aiohttp.ClientResponseError,
+            http_exceptions.HttpProcessingError,
+            http.client.HTTPException,
+        ),
+        "protocol",
+        False,
+    ),
+    ((OSError,), "connection", True),
+    ((ValueError,), "protocol", False),  # a header that can't be sent
+]
