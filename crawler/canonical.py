@@ -176,13 +176,13 @@ def canonical_url(
         raise TypeError(f"drop_parameters is a collection of names, not {drop_parameters!r}")
     scheme, username, password, host, port, path, query, fragment = parse_url(url)
     dropped = _any_of(tuple(drop_parameters)) if drop_parameters else None
-    path = _unescaped(path)
+    path = with_plain_escapes(path)
     if dropped and ";" in path:
         path = _without_parameters(path, dropped)
     if query:
-        query = _sorted_query(_unescaped(query), dropped)
-    fragment = _unescaped(fragment) if keep_fragment and fragment else None
-    user, secret = _unescaped(username), _unescaped(password)
+        query = _sorted_query(with_plain_escapes(query), dropped)
+    fragment = with_plain_escapes(fragment) if keep_fragment and fragment else None
+    user, secret = with_plain_escapes(username), with_plain_escapes(password)
     return str(URL(scheme, user, secret, host, port, path, query or None, fragment))
 
 
@@ -361,7 +361,8 @@ def _encoded(label: str) -> str:
 # ---- Identity ----
 
 
-def _unescaped(text: str) -> str:
+def with_plain_escapes(text: str) -> str:
+    """Escapes of letters, digits, `-._~` undone, others in capitals (RFC 3986 section 6.2.2)."""
     if "%" not in text:
         return text
     text = _SMALL_ESCAPE.sub(lambda escape: escape[0].upper(), text)
@@ -389,7 +390,7 @@ def _without_parameters(path: str, dropped: re.Pattern[str]) -> str:
 @lru_cache(maxsize=32)
 def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
     """Matches the names as a canonical URL writes them."""
-    written = (_unescaped(quote(name, _QUERY)) for name in names)
+    written = (with_plain_escapes(quote(name, _QUERY)) for name in names)
     return re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in written))
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from crawler.canonical import parse_url
+from crawler.canonical import parse_url, with_plain_escapes
 from crawler.request import Request
 from crawler.result import Failure
 
@@ -51,7 +51,7 @@ def wire_url(url: str) -> str:
     Raises ValueError if it is none.
     """
     parts = parse_url(url)._replace(fragment=None)
-    return quote(str(parts), safe=_URL_CHARACTERS)
+    return quote(with_plain_escapes(str(parts)), safe=_URL_CHARACTERS)
 
 
 def problem_with(url: str) -> str | None:

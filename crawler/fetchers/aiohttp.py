@@ -1,6 +1,9 @@
 """Fetching with aiohttp, on an event loop: one pool of connections for all its requests.
 
 The home of aiohttp. It does what `fetchers.requests` does, as a spider can see and as a server can.
+aiohttp's parser is a strict one: it refuses answers with a broken header line, or with something
+behind their end, which browsers and requests forgive. A host that gives such an answer is asked by
+requests from then on, in a thread.
 """
 
 from __future__ import annotations
@@ -9,9 +12,12 @@ import asyncio
 import http.client
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -23,7 +29,7 @@ from yarl import URL
 from crawler.address import is_public
 from crawler.content import ContentDecoder
 from crawler.errors import FetchError
-from crawler.fetchers import CHUNK, Exchange, sent_headers
+from crawler.fetchers import CHUNK, Exchange, Fetcher, make_fetcher, sent_headers
 from crawler.fetchers.connection import MAX_HEADER_BYTES, refused
 from crawler.fetchers.failures import Kinds, classify
 from crawler.request import Request
@@ -52,6 +58,8 @@ class _Terms:
     has_answer: bool = False
     refused: FetchError | None = None
     """Why an address of the host was not dialled."""
+    is_dialled: bool = False
+    """Whether any address was."""
 
     def connected(self, address: str) -> None:
         """The time for request and answer runs from now."""
@@ -77,6 +85,7 @@ def _socket_to(address: tuple[Any, ...]) -> socket.socket:
     if not terms.private and not is_public(str(place[0])):
         terms.refused = refused(terms.host, str(place[0]))
         raise OSError(str(terms.refused))  # aiohttp tries the host's other addresses
+    terms.is_dialled = True
     return socket.socket(family, kind, protocol)
 
 
@@ -106,6 +115,14 @@ class _Pool:
     in_flight: int = 0
 
 
+class _StrictnessError(Exception):
+    """aiohttp's parser doesn't take the answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 class AiohttpFetcher:
     """Any number of exchanges at a time, on the loop that it is made on."""
 
@@ -114,7 +131,12 @@ class AiohttpFetcher:
     ) -> None:
         self._timeout = timeout
         self._max_body = max_body
+        self._user_agent = user_agent
         self._headers = sent_headers(user_agent)
+        self.sloppy: set[str] = set()
+        """Hosts whose answers are not for a strict parser."""
+        self._forgiving: list[Fetcher] = []
+        """Fetchers for them that nobody uses at the moment."""
         self._hosts_kept = hosts_kept
         self._tls = ssl.create_default_context(cafile=certifi.where())
         self._pool = self._new_pool()
@@ -148,11 +170,37 @@ class AiohttpFetcher:
             await asyncio.Event().wait()
         finally:
             await self._pool.session.close()
+            for fetcher in self._forgiving:
+                fetcher.close()
 
     async def fetch(
         self, request: Request, *, private: bool = True, cut_at: int | None = None
     ) -> Exchange:
         """See `Fetcher.fetch`."""
+        name = host(request.url)
+        if name not in self.sloppy:
+            try:
+                return await self._fetch(request, private=private, cut_at=cut_at)
+            except _StrictnessError as error:
+                if request.method.upper() not in ("GET", "HEAD"):
+                    raise FetchError(error.failure) from error
+            self.sloppy.add(name)
+        fetcher = self._forgiving.pop() if self._forgiving else self._new_forgiving()
+        fetch = partial(fetcher.fetch, request, private=private, cut_at=cut_at)
+        try:
+            return await asyncio.to_thread(fetch)
+        finally:
+            self._forgiving.append(fetcher)
+
+    def _new_forgiving(self) -> Fetcher:
+        return make_fetcher(
+            timeout=self._timeout,
+            max_body=self._max_body,
+            user_agent=self._user_agent,
+            hosts_kept=1,
+        )
+
+    async def _fetch(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
         deadline = asyncio.timeout(self._timeout)
         terms = _Terms(host(request.url), self._timeout, private, deadline)
         _terms.set(terms)
@@ -162,10 +210,12 @@ class AiohttpFetcher:
         except FetchError:
             raise
         except Exception as error:
-            if terms.refused is not None and not terms.is_connected:
+            if terms.refused is not None and not terms.is_dialled:
                 raise terms.refused from error
             cause = terms.too_late() if deadline.expired() else error
             failure = classify(cause, _KINDS, wrappers=_WRAPPERS, is_connected=terms.is_connected)
+            if failure.kind == "protocol" and terms.is_connected:
+                raise _StrictnessError(failure) from error
             raise FetchError(failure) from error
 
     async def _exchange(self, request: Request, terms: _Terms, cut_at: int | None) -> Exchange:
@@ -174,12 +224,16 @@ class AiohttpFetcher:
         except ValueError as error:
             raise FetchError(Failure("url", str(error))) from error
         headers = CIMultiDict(self._headers)
-        headers.update(request.headers)
+        headers.update(_checked(request.headers))
         pool = self._pool_for(terms.host)
         pool.in_flight += 1
         try:
             async with pool.session.request(
-                request.method, url, headers=headers, data=request.body, allow_redirects=False
+                request.method,
+                url,
+                headers=headers,
+                data=None if request.body is None else BytesIO(request.body),
+                allow_redirects=False,
             ) as response:
                 terms.has_answer = True
                 fields = _fields(response)
@@ -213,6 +267,14 @@ class AiohttpFetcher:
         return decoder.content()
 
 
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """What aiohttp would send and requests wouldn't."""
+    for name, value in headers.items():
+        if value[:1].isspace():
+            raise ValueError(f"the header {name} begins with white space")
+    return headers
+
+
 def _fields(response: aiohttp.ClientResponse) -> list[tuple[str, str]]:
     raw = response.raw_headers
     if sum(len(name) + len(value) + 4 for name, value in raw) > MAX_HEADER_BYTES:
@@ -234,8 +296,9 @@ _KINDS: Kinds = [
     ((ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError), "tls", False),
     ((socket.gaierror, aiohttp.ClientConnectorDNSError), "dns", False),
     ((TimeoutError,), "timeout", True),
+    ((ConnectionError,), "connection", True),
     ((aiohttp.ClientPayloadError,), "truncated", True),
-    ((aiohttp.ServerDisconnectedError, ConnectionError), "connection", True),
+    ((aiohttp.ServerDisconnectedError,), "connection", True),
     (
         (
             aiohttp.ClientResponseError,
@@ -246,5 +309,6 @@ _KINDS: Kinds = [
         False,
     ),
     ((OSError,), "connection", True),
+    ((UnicodeError,), "url", False),  # a host that is no domain name
     ((ValueError,), "protocol", False),  # a header that can't be sent
 ]

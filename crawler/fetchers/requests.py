@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -57,7 +58,7 @@ class RequestsFetcher:
             prepared = requests.Request(
                 request.method,
                 request.url,
-                headers={**self._headers, **request.headers},
+                headers={**self._headers, **_encoded(request.headers)},
                 data=request.body,
             ).prepare()
             response = self._session.get_adapter(request.url).send(
@@ -105,6 +106,11 @@ class RequestsFetcher:
     def close(self) -> None:
         """Closes its connections."""
         self._session.close()
+
+
+def _encoded(headers: Mapping[str, str]) -> Mapping[str, str | bytes]:
+    """In UTF-8 what isn't ASCII, where http.client would say Latin-1 or raise an error."""
+    return {name: v if v.isascii() else v.encode() for name, v in headers.items()}
 
 
 _WRAPPERS = (requests.RequestException, urllib3.NewConnectionError)
