@@ -20,6 +20,7 @@ DATA = {
     "result",
     "settings",
     "spider",
+    "thumbnail_rule",
     "version",
 }
 RULES = {
@@ -57,6 +58,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "thumbnails",
     "traps",
     "url",
 }
@@ -94,6 +96,7 @@ HOMES = {
     "idna": "canonical.py",
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
+    "PIL": "thumbnails.py",
     "jmespath": "cli/export.py",
     "pyarrow": "exporters/parquet.py",
     "zstandard": "exporters/compression.py",
