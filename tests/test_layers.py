@@ -38,6 +38,8 @@ RULES = {
     "cookies",
     "entry",
     "escape",
+    "file_name",
+    "file_type",
     "frontier",
     "gate",
     "history",
