@@ -20,6 +20,7 @@ DATA = {
     "result",
     "settings",
     "spider",
+    "thumbnail_rule",
     "version",
 }
 RULES = {
@@ -38,6 +39,8 @@ RULES = {
     "cookies",
     "entry",
     "escape",
+    "file_name",
+    "file_type",
     "frontier",
     "gate",
     "history",
@@ -58,6 +61,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "thumbnails",
     "traps",
     "url",
     "wording",
@@ -109,6 +113,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "idna": "canonical.py",
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
+    "PIL": "thumbnails.py",
     "jmespath": "cli/export.py",
     "pyarrow": "exporters/parquet.py",
     "zstandard": "exporters/compression.py",
