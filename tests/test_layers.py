@@ -54,6 +54,7 @@ RULES = {
     "retry",
     "robots",
     "scope",
+    "shared",
     "dupefilter",
     "fingerprint",
     "canonical",
@@ -105,6 +106,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
     "jmespath": "cli/export.py",
+    "numpy": "shared.py",
     "pyarrow": "exporters/parquet.py",
     "zstandard": "exporters/compression.py",
 }
