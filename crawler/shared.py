@@ -265,11 +265,11 @@ def _owner_alive(header: bytes, name: str) -> bool | None:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a stale block, unless someone else did, and a new one has its name by now."""
+    """Remove a stale block, unless someone else did and a new one has its name by now."""
     with suppress(OSError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # whoever removes it holds this
-        found = os.fstat(file.fileno())
-        if os.path.samestat(found, path.lstat()):
+        is_stale = _owner_alive(file.read(_HEADER.size), path.name) is False
+        if is_stale and os.path.samestat(os.fstat(file.fileno()), path.lstat()):
             path.unlink()
             return True
     return False
