@@ -7,6 +7,7 @@
     ├── SpiderImportError        the spider's module failed to import; carries its traceback (1)
     ├── LockedError              another run of the same name is at work (5)
     ├── OutputError              results could not be written (8)
+    ├── ImageError               bytes are no picture, a damaged one, too large or too small
     ├── ItemError                an item holds a value that JSON can't hold; fails its page
     ├── PageTimeoutError         a page (or a task of map) took longer than it may; fails it
     ├── Retry                    a spider's way to say that a page is to be fetched again
@@ -64,6 +65,21 @@ class OutputError(CrawlError):
     """Results could not be written."""
 
     exit_code = 8
+
+
+class ImageError(CrawlError):
+    """Bytes can't be taken for a picture.
+
+    `kind` is `no-image` (also damaged ones), `too-large` (decompression bombs) or `too-small`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)  # all of it, so that it survives the way from a worker
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ItemError(CrawlError):

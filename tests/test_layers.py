@@ -20,6 +20,7 @@ DATA = {
     "result",
     "settings",
     "spider",
+    "thumbnail_rule",
     "version",
 }
 RULES = {
@@ -59,6 +60,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "thumbnails",
     "traps",
     "url",
     "wording",
@@ -105,6 +107,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "idna": "canonical.py",
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
+    "PIL": "thumbnails.py",
     "jmespath": "cli/export.py",
     "numpy": "shared.py",
     "pyarrow": "exporters/parquet.py",
