@@ -11,7 +11,8 @@ result = run(example, pages=4, mode="threads")
 result.items      # a list, in the order of the pages
 result.failures   # what failed, and why
 
-And for functions that are no spiders: `crawler.map`, `starmap`, `Pool` and `ThreadPool`.
+And for functions that are no spiders: `crawler.map`, `starmap`, `Pool` and `ThreadPool`; for memory
+that several processes share: `crawler.shared`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from crawler.spider import spider
 from crawler.version import __version__
 
 if TYPE_CHECKING:
+    from crawler import shared
     from crawler.mapping import map as map  # noqa: A004  (meant to be used as `crawler.map`)
     from crawler.mapping import starmap
     from crawler.pool import Pool, ThreadPool
@@ -42,6 +44,7 @@ __all__ = [
     "ThreadPool",
     "__version__",
     "run",
+    "shared",
     "spider",
     "starmap",
 ]
@@ -59,8 +62,10 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     # Imported when asked for, so that `crawl --help` and `import crawler` stay fast.
-    if name in _LAZY:
-        import importlib
+    import importlib
 
+    if name == "shared":
+        return importlib.import_module("crawler.shared")
+    if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@
     ┌────────┬────────┬────────┬────────┬─
     │ header │ engine │ seat 0 │ seat 1 │ ...
     └────────┴────────┴────────┴────────┴─
-     - header: whose block it is; written once, when the block is created
+     - header: how many seats, since when; written once, when the block is created
      - engine: the run's totals; written by the engine only
      - seat: what one worker thread has done and is doing; written by that thread only. A process
        that replaces a dead one takes over its seats and goes on counting.
@@ -14,8 +14,7 @@ reader never sees half a number. What a seat is doing is longer than a word. It 
 checksum, and read again when the two don't fit; unlike a sequence number, that doesn't rely on the
 processor making stores visible in order, which ARM doesn't promise.
 
-The owner's `close` removes the block. If the owner is killed, `remove_stale` does at the next
-start.
+The block is one of `crawler.shared`, which says how it is removed.
 """
 
 from __future__ import annotations
@@ -29,25 +28,20 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from multiprocessing import resource_tracker
-from multiprocessing.shared_memory import SharedMemory
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Self
 
+from crawler import shared
 from crawler.errors import UsageError
+from crawler.shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
 
-T = TypeVar("T")
+_MAGIC = int.from_bytes(b"progress", "little")
+_VERSION = 2
 
-_MAGIC = int.from_bytes(b"in order", "little")
-_VERSION = 1
-
-# The header: magic, version, the owner's pid and start time, seats, seats per worker, started at
-# (wall clock and monotonic, both ns). The first four stay where they are in every version, so that
-# any version can tell whether a block is stale.
+# The header: magic, version, seats, seats per worker, started at (wall clock and monotonic, ns).
 _HEADER = struct.Struct("=8q")
 
 # What a seat is doing: state, since (monotonic ns), URL in UTF-8, cut or padded with NULs.
@@ -63,7 +57,6 @@ _SEAT_WORDS = 32
 _PAGES, _ITEMS, _BYTES, _FAILED = range(4)
 _ACTIVITY_AT = 4 * _WORD
 
-_SHM = Path("/dev/shm")  # noqa: S108 - where Linux shows its shared memory
 _NAME_LENGTH = 30  # macOS: 31 with the leading slash
 
 
@@ -224,18 +217,17 @@ class Block:
     Sent to another process of this machine, it attaches there.
     """
 
-    def __init__(self, memory: SharedMemory, *, created: bool) -> None:
+    def __init__(self, memory: Shared) -> None:
         self._memory = memory
-        self._creator = os.getpid() if created else None
-        self._words = _buffer(memory).cast("q")
-        _, _, *owner, seats, per_worker, wall, monotonic = _HEADER.unpack_from(self._words)
-        self.pid, self._start_time = owner
+        self.name, self.pid = memory.name, memory.pid
+        self._words = memory.buffer.cast("q")
+        _, _, seats, per_worker, wall, monotonic, *_ = _HEADER.unpack_from(self._words)
         self._seats, self._per_worker = range(seats), per_worker
         self._wall, self._monotonic = wall, monotonic
         self.engine = EngineSlot(self._part(_HEADER_WORDS, _ENGINE_WORDS))
         self._slots: list[EngineSlot | SeatSlot] = [self.engine]
-        # Shared memory complains at interpreter exit when views of it are left.
-        atexit.register(self.close)
+        if memory.is_mine():
+            atexit.register(self.close)
 
     @classmethod
     def create(cls, name: str, *, seats: int, seats_per_worker: int = 1) -> Self:
@@ -243,12 +235,10 @@ class Block:
 
         Raises UsageError if there is no room for it.
         """
-        memory = _new_memory(name, _size(seats))
-        owner = os.getpid(), _start_time(os.getpid())
+        memory = shared.create(name, _size(seats))
         started = time.time_ns(), time.monotonic_ns()
-        header = 0, _VERSION, *owner, seats, seats_per_worker, *started
-        _HEADER.pack_into(_buffer(memory), 0, *header)
-        block = cls(memory, created=True)
+        _HEADER.pack_into(memory.buffer, 0, 0, _VERSION, seats, seats_per_worker, *started, 0, 0)
+        block = cls(memory)
         block.engine.update(known=-1)
         for index in range(seats):
             block.seat(index)
@@ -262,23 +252,14 @@ class Block:
         Raises UsageError if there is none, or none that can be read here.
         """
         try:
-            memory = _untracked(name, lambda: SharedMemory(name))
-        except FileNotFoundError:
-            raise UsageError(f"no crawl is running under the name {name!r}") from None
-        except PermissionError:
-            raise UsageError(f"the crawl {name!r} belongs to another user") from None
-        except (OSError, ValueError) as error:  # no name for a segment, or an empty one
-            raise UsageError(f"{name!r} is not the progress of a crawl: {error}") from None
-        problem = _unreadable(_buffer(memory))
+            memory = shared.attach(name, also_ended=True)
+        except UsageError as error:
+            raise UsageError(f"no crawl is running under the name {name!r}: {error}") from None
+        problem = _unreadable(memory.buffer)
         if problem:
             memory.close()
             raise UsageError(f"{name!r} {problem}")
-        return cls(memory, created=False)
-
-    @property
-    def name(self) -> str:
-        """What others attach by."""
-        return self._memory.name
+        return cls(memory)
 
     def seat(self, index: int) -> SeatSlot:
         """Take a seat, to be written by the calling worker thread only."""
@@ -301,22 +282,18 @@ class Block:
 
     def owner_alive(self) -> bool:
         """Whether the process that runs the crawl is still there."""
-        return _alive(self.pid, self._start_time)
+        return self._memory.owner_alive()
 
     def close(self) -> None:
         """Let go of the block, which no thread may be reading now; the owner also removes it."""
         atexit.unregister(self.close)
-        if self._slots and self._owned() and not self.read().over:
+        if self._slots and self._memory.is_mine() and not self.read().over:
             self.engine.update(state=RunState.FAILED)  # an onlooker would wait for the end
         for slot in self._slots:
             slot.detach()
         self._slots.clear()
         self._words.release()
         self._memory.close()
-        if self._owned():
-            self._creator = None
-            with suppress(OSError):  # what is left over, `remove_stale` takes care of
-                _untracked(self.name, self._memory.unlink)
 
     def __reduce__(self) -> tuple[Callable[[str], Block], tuple[str]]:
         return Block.attach, (self.name,)
@@ -331,9 +308,6 @@ class Block:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _owned(self) -> bool:
-        return self._creator == os.getpid()  # a fork of the owner owns nothing
 
     def _part(self, start: int, length: int) -> memoryview:
         return self._words[start : start + length]
@@ -371,94 +345,25 @@ def block_name(run_id: str) -> str:
 
 
 def running() -> list[str]:
-    """The names of this user's blocks whose owners live; on Linux only, others can't list them."""
-    return [path.name for path, alive in _blocks() if alive]
+    """The names of this user's runs that are at work; on Linux only, others can't list them."""
+    return [name for name in shared.living() if _is_progress(name)]
 
 
-def remove_stale() -> list[str]:
-    """Remove this user's blocks whose owners are dead, and return their names; on Linux only."""
-    stale = [path for path, alive in _blocks() if not alive]
-    for path in stale:
-        with suppress(OSError):  # removed meanwhile, or read-only: it is in nobody's way
-            path.unlink()
-    return [path.name for path in stale]
-
-
-def _blocks() -> Iterator[tuple[Path, bool]]:
-    """This user's blocks, and whether their owners live."""
-    for path in sorted(_SHM.glob("crawl-*")):
-        with suppress(FileNotFoundError):  # its owner may end meanwhile
-            if path.lstat().st_uid == os.geteuid():
-                header = path.read_bytes()[: _HEADER.size].ljust(_HEADER.size, b"\0")
-                magic, _, pid, start_time, *_ = _HEADER.unpack(header)
-                if magic == _MAGIC:
-                    yield path, _alive(pid, start_time)
-                elif not any(header) and not _alive(_pid_in(path.name), 0):
-                    yield path, False  # its owner died before it was filled in
-
-
-def _new_memory(name: str, size: int) -> SharedMemory:
-    try:
-        memory = _untracked(name, lambda: SharedMemory(name, create=True, size=size))
-    except OSError as error:
-        raise _no_room(size, error) from None
-    try:
-        # Linux finds room for a page when it is first written to, and if there is none, kills us.
-        with suppress(FileNotFoundError), (_SHM / name).open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        memory.close()
-        _untracked(name, memory.unlink)
-        raise _no_room(size, error) from None
-    return memory
-
-
-def _no_room(size: int, error: OSError) -> UsageError:
-    return UsageError(
-        f"there is no shared memory ({_SHM}) for the progress of a crawl, {size} bytes: "
-        f"{error.strerror or error}"
-    )
-
-
-def _buffer(memory: SharedMemory) -> memoryview:
-    return cast("memoryview", memory.buf)  # None only once it is closed
+def _is_progress(name: str) -> bool:
+    with suppress(UsageError), Block.attach(name):
+        return True
+    return False
 
 
 def _size(seats: int) -> int:
     return (_HEADER_WORDS + _ENGINE_WORDS + seats * _SEAT_WORDS) * _WORD
 
 
-def _untracked(name: str, action: Callable[[], T]) -> T:
-    """Make, map or remove a block without multiprocessing's resource tracker knowing of it.
-
-    The tracker removes what it knows of when its process ends: a block of which it knows because an
-    onlooker attached would be gone with the onlooker. It complains of what a killed owner left
-    although `remove_stale` takes care of that, and, killed itself, of what it then doesn't know.
-    """
-    register, unregister = resource_tracker.register, resource_tracker.unregister
-    tracked_as = f"/{name}"
-
-    def register_others(name: Any, rtype: str) -> None:
-        if name != tracked_as:
-            register(name, rtype)
-
-    def unregister_others(name: Any, rtype: str) -> None:
-        if name != tracked_as:
-            unregister(name, rtype)
-
-    resource_tracker.register = register_others
-    resource_tracker.unregister = unregister_others
-    try:
-        return action()
-    finally:
-        resource_tracker.register, resource_tracker.unregister = register, unregister
-
-
 def _unreadable(buffer: memoryview) -> str | None:
     """Why this is not a block that can be read here, if so."""
     if len(buffer) < _HEADER.size:
         return "is not the progress of a crawl"
-    magic, version, _, _, seats, *_ = _HEADER.unpack_from(buffer)
+    magic, version, seats, *_ = _HEADER.unpack_from(buffer)
     if magic != _MAGIC:
         return "is not the progress of a crawl"
     if version != _VERSION:
@@ -486,31 +391,3 @@ def _detached(words: memoryview) -> memoryview:
     elsewhere = memoryview(bytearray(words.nbytes)).cast("q")
     words.release()
     return elsewhere
-
-
-def _alive(pid: int, start_time: int) -> bool:
-    """Whether a process lives and is the one that started then, not one with its number."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        pass  # it runs under another user's name
-    except ProcessLookupError:
-        return False
-    return not start_time or _start_time(pid) in (start_time, 0)
-
-
-def _pid_in(name: str) -> int:
-    """The owner's pid in a block's name."""
-    number = name.split("-")[1]
-    return int(number) if number.isdigit() else 0
-
-
-def _start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; -1 if it is dead, 0 if no one says."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return 0  # not Linux, or /proc hides the processes of others
-    # proc(5): after the name, which may hold anything, come the state (3rd) ... start time (22nd).
-    state, *rest = stat.rpartition(b")")[2].split()
-    return -1 if state in (b"Z", b"X") else int(rest[18])

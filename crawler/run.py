@@ -129,7 +129,7 @@ def crawling(
     from crawler.loader import end_import_by_worker, load_spider, plain_request
     from crawler.open_files import make_room
     from crawler.output import StandardOutput, check_targets, names_of, parse_target
-    from crawler.progress import Block, block_name, remove_stale
+    from crawler.progress import Block, block_name
     from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
@@ -200,7 +200,6 @@ def crawling(
             folder = RunFolder.reopen(resume, **facts)
         stack.enter_context(folder)
         folder.remove_older(settings.keep_runs)
-        remove_stale()
         processes, seats = layout(settings.mode, settings.workers, settings.slots)
         block = stack.enter_context(
             Block.create(block_name(folder.run_id), seats=processes * seats, seats_per_worker=seats)

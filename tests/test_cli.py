@@ -452,6 +452,30 @@ def test_a_second_signal_ends_at_once(mode: str, tmp_cwd: Path) -> None:
     assert "resource_tracker" not in said
 
 
+def test_a_second_signal_as_workers_end_still_tells_how_to_go_on(tmp_cwd: Path) -> None:
+    """The crawl is over by then; only the closing isn't."""
+    Path("closing.py").write_text(
+        "import os, signal\n"
+        "from crawler.executors.threads import ThreadExecutor\n"
+        "class Closing(ThreadExecutor):\n"
+        "    def shutdown(self, wait=True, *, cancel_futures=False):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        super().shutdown(wait, cancel_futures=cancel_futures)\n"
+    )
+    spider_file(
+        tmp_cwd / "first.py",
+        "import os, signal\n"
+        "def first(url):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return {}\n",
+    )
+    mode = ("--mode", "closing:Closing", "--concurrency", "1")
+    done = crawl("run", "first.py", "--urls", "http://x.test/{1..9}", *mode)
+    assert done.returncode == 130, done.stderr
+    assert "`crawl resume first` goes on from here" in done.stderr
+    assert "ended at once" not in done.stderr
+
+
 def test_what_a_killed_crawl_left_in_memory_is_removed_by_the_next(tmp_cwd: Path) -> None:
     file = spider_file(tmp_cwd / "slow.py", SLOW.replace("0.3", "60"))
     process = start_crawl("run", str(file), "--urls", "http://x.test/", "--mode", "processes")

@@ -57,6 +57,7 @@ RULES = {
     "retry",
     "robots",
     "scope",
+    "shared",
     "dupefilter",
     "fingerprint",
     "canonical",
@@ -115,6 +116,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "publicsuffixlist": "cookies.py",
     "PIL": "thumbnails.py",
     "jmespath": "cli/export.py",
+    "numpy": "shared.py",
     "pyarrow": "exporters/parquet.py",
     "zstandard": "exporters/compression.py",
 }

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -25,7 +23,6 @@ from crawler.progress import (
     SeatState,
     Totals,
     block_name,
-    remove_stale,
     running,
 )
 from deadline import wait_until
@@ -55,25 +52,6 @@ def program(code: str, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         process_group=0,
     )
-
-
-OWNER = """
-    import sys
-    from crawler.progress import Block
-    block = Block.create(sys.argv[1], seats=1)
-    print("created", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def killed_owner(name: str) -> Iterator[subprocess.Popen[str]]:
-    """The owner of a block that nobody could clean up after: its tracker was killed as well."""
-    with program(OWNER, name) as owner:
-        assert owner.stdout
-        assert owner.stdout.readline() == "created\n"
-        os.killpg(owner.pid, signal.SIGKILL)
-        yield owner
 
 
 # What stands in a block
@@ -273,20 +251,6 @@ def test_the_owner_removes_its_block_however_it_ends(name: str, end: str) -> Non
         Block.attach(name)
 
 
-def test_a_fork_of_the_owner_does_not_remove_the_block(name: str) -> None:
-    code = """
-        import os, sys
-        from crawler.progress import Block
-        with Block.create(sys.argv[1], seats=1) as block:
-            if os.fork() == 0:
-                sys.exit()
-            os.wait()
-            print(Block.attach(sys.argv[1]).pid == os.getpid())
-    """
-    with program(code, name) as owner:
-        assert owner.communicate() == ("True\n", "")
-
-
 def test_an_onlooker_learns_that_a_run_ended_without_a_word(name: str) -> None:
     block = Block.create(name, seats=1)
     with Block.attach(name) as onlooker:
@@ -304,49 +268,6 @@ def test_a_worker_that_outlives_the_block_writes_to_nowhere(name: str) -> None:
     block.engine.update(done=1)
 
 
-@listable
-def test_the_block_of_a_killed_owner_is_removed_and_no_other(
-    killed_owner: subprocess.Popen[str], name: str
-) -> None:
-    with Block.create(block_name("living"), seats=1) as living:
-        with Block.attach(name) as onlooker:
-            wait_until(lambda: not onlooker.owner_alive())  # though nobody has waited for it yet
-        removed = remove_stale()
-        assert name in removed
-        assert not (SHM / name).exists()
-        assert living.name not in removed
-        assert living.name in running()
-
-
-@listable
-def test_a_block_is_stale_if_its_owners_number_was_given_to_another_process(block: Block) -> None:
-    with (SHM / block.name).open("r+b") as file:
-        file.seek(24)  # when the owner started
-        file.write((12345).to_bytes(8, sys.byteorder))
-    with Block.attach(block.name) as onlooker:
-        assert not onlooker.owner_alive()
-    assert block.name in remove_stale()
-
-
-def test_a_process_of_another_user_is_alive(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int, number: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refuse)
-    assert block.owner_alive()
-
-
-@listable
-def test_what_only_looks_like_a_block_is_left_alone(name: str) -> None:
-    path = SHM / name
-    path.write_bytes(b"something else that is as long as a header is, and a bit longer still")
-    try:
-        assert name not in remove_stale()
-        assert name not in running()
-    finally:
-        path.unlink()
-
-
 # What can't be read
 
 
@@ -354,11 +275,16 @@ def test_what_only_looks_like_a_block_is_left_alone(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda old: b"", "is not the progress of a crawl"),
-        (lambda old: b"short", "is not the progress of a crawl"),
-        (lambda old: bytes(len(old)), "is not the progress of a crawl"),
-        (lambda old: old[:8] + b"\7" + old[9:], "has layout 7 and this is a version for layout 1"),
-        (lambda old: old[:64], "is cut short"),
+        (lambda old: b"", "no crawl is running under the name"),
+        (lambda old: old[:64] + bytes(len(old) - 64), "is not the progress of a crawl"),
+        (
+            lambda old: old[:72] + b"\7" + old[73:],
+            "has layout 7 and this is a version for layout 2",
+        ),
+        (
+            lambda old: old[:32] + (64).to_bytes(8, sys.byteorder) + old[40:128],
+            "is cut short",
+        ),
     ],
 )
 def test_what_can_not_be_read_is_refused(
@@ -393,34 +319,3 @@ def test_any_run_id_makes_a_name_that_every_system_takes(run_id: str) -> None:
     assert len(f"/{name}") <= 31
     assert name.isascii()
     assert "/" not in name
-
-
-@pytest.mark.skipif(not SHM.is_dir(), reason="shared memory shows up nowhere here")
-def test_a_block_that_is_being_made_is_stale_only_if_its_owner_is_gone() -> None:
-    """Two crawls that start together must not remove each other's half-made blocks."""
-    alive = SHM / f"crawl-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    dead = SHM / f"crawl-{process.pid}-{uuid.uuid4().hex[:8]}"
-    try:
-        for path in (alive, dead):
-            path.write_bytes(bytes(4096))
-        removed = remove_stale()
-        assert dead.name in removed
-        assert alive.exists()
-    finally:
-        alive.unlink()
-        dead.unlink(missing_ok=True)
-
-
-@listable
-def test_no_room_for_a_block_is_an_error_and_leaves_nothing(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UsageError, match=r"shared memory .* No space left"):
-        Block.create(name, seats=4)
-    assert not (SHM / name).exists()

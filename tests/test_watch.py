@@ -12,7 +12,8 @@ import pytest
 
 from crawler.cli.onlooker import watch
 from crawler.errors import UsageError
-from crawler.progress import Block, RunState, block_name, remove_stale
+from crawler.progress import Block, RunState, block_name
+from crawler.shared import remove_stale
 from deadline import wait_until
 from terminal import Terminal
 

@@ -150,7 +150,7 @@ def crawl_and_report(
         is_crowded = any(name.startswith("-") for name in outputs) and os.isatty(1)
         shown = "none" if quiet or is_crowded else progress
         again = how_to_resume(crawl.folder.path, here or Path.cwd())
-        with _display(crawl, shown), _signals(crawl) as received, _noted(again):
+        with _display(crawl, shown), _noted(again), _signals(crawl) as received:
             result = crawl.run()
     if not quiet or result.exit_code:
         for line in report(result, _about(crawl, again), is_short=quiet > 0):
@@ -259,13 +259,24 @@ def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _signals(crawl: Crawl) -> Iterator[list[int]]:
-    """Once: finish what is in flight and end. Twice: end now. Yields the signals that came."""
+    """Once: finish what is in flight and end. Twice: end now. Yields the signals that came.
+
+    The first one after the crawl is over changes nothing: workers end in a moment, and then it is
+    told how it went, where an end at once could say neither what is published nor how to go on.
+    """
     from crawler.cli.console import say
     from crawler.wording import plural
 
     received: list[int] = []
+    late: list[int] = []
+    is_over = False
 
     def handle(number: int, _: FrameType | None) -> None:
+        if is_over:
+            late.append(number)
+            if len(late) > 1:  # it takes more than a moment: a terminal that takes nothing, say
+                os._exit(128 + [*received, *late][0])
+            return
         received.append(number)
         if len(received) > 1:
             raise KeyboardInterrupt(received[0])
@@ -277,4 +288,7 @@ def _signals(crawl: Crawl) -> Iterator[list[int]]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for
             signal.signal(number, handle)  # to the end of the process: it is about to end
-    yield received
+    try:
+        yield received
+    finally:
+        is_over = True
