@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crawler.demo import PracticeSite
     from crawler.engine import Engine, Stats
     from crawler.output import StandardOutput, Target
+    from crawler.pipeline import Pipeline
     from crawler.progress import Block, RunState
     from crawler.request import Request
     from crawler.result import Item
@@ -139,7 +140,8 @@ def crawling(
     spider = load_spider(target)
     flags = list(flags)
     own = (f"the spider {spider.name}", spider.options.settings)
-    settings = resolve([from_file(Path("crawl.toml")), own, *from_environment(), *flags])
+    layers = [from_file(Path("crawl.toml")), own, *from_environment(), *flags]
+    settings = resolve(layers)
     if settings.mode == "processes" and spider.reference.startswith("local:"):
         raise UsageError(
             f"{spider.name} is defined in a notebook or inside another function, where other "
@@ -158,6 +160,7 @@ def crawling(
     names = names_of(name or spider.name, run_id)
     csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
     targets = [parse_target(text, names, **csv) for text in outputs or []]
+    pipeline = _pipeline(spider, settings, layers)
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
         before = resume or retry
@@ -199,6 +202,7 @@ def crawling(
         else:
             folder = RunFolder.reopen(resume, **facts)
         stack.enter_context(folder)
+        stack.enter_context(_begun(pipeline, spider, folder, is_new=resume is None))
         folder.remove_older(settings.keep_runs)
         remove_stale()
         processes, seats = layout(settings.mode, settings.workers, settings.slots)
@@ -210,12 +214,12 @@ def crawling(
         sink = _Committed(folder, targets, keep_items, live, settings.max_items)
         start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
-            _engine(spider, settings, converted, start, total, sink, block)
+            _engine(spider, settings, converted, start, total, pipeline, sink, block)
         )
         if earlier:
             engine.resume()
             sink.resume()
-        yield Crawl(spider, settings, engine, block, folder, sink, place, changes)
+        yield Crawl(spider, settings, engine, block, folder, pipeline, sink, place, changes)
 
 
 class Crawl:
@@ -228,6 +232,7 @@ class Crawl:
         engine: Engine,
         block: Block,
         folder: RunFolder,
+        pipeline: Pipeline,
         sink: _Committed,
         place: _Place | None,
         changes: list[str],
@@ -239,6 +244,7 @@ class Crawl:
         self.folder = folder
         self.changes = changes
         """What is different from what a resumed run began with, in words."""
+        self._pipeline = pipeline
         self._sink = sink
         self._place = place
 
@@ -264,13 +270,16 @@ class Crawl:
 
         try:
             is_finished = self.engine.crawl()
+            self._pipeline.close()
             if self.settings.max_items is not None:  # a page that was retried may bring more
                 self.engine.stats.items = min(self.engine.stats.items, self.settings.max_items)
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
             self._sink.close(publish=verdict.is_published)
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
-            with suppress(OutputError):  # on a broken disk; what broke first says more
+            with suppress(OutputError):  # what broke first says more
+                self._pipeline.close()
+            with suppress(OutputError):  # on a broken disk
                 self._end(RunState.STOPPED if is_stopped else RunState.FAILED)
             raise
         self._end(RunState.FINISHED if is_finished else RunState.STOPPED)
@@ -279,6 +288,58 @@ class Crawl:
     def _end(self, state: RunState) -> None:
         self.block.engine.update(state=state)
         self.folder.close(state.name.lower(), asdict(self.engine.stats))
+
+
+def _pipeline(spider: Spider, settings: Settings, layers: list[Layer]) -> Pipeline:
+    """The spider's own steps, then those of the setting; errors name where a step came from."""
+    from crawler.errors import SettingError, UsageError
+    from crawler.loader import load_named
+    from crawler.pipeline import Pipeline, make_steps
+
+    origins = [origin for origin, layer in layers if "steps" in layer]
+    steps = []
+    for origin, given in (
+        (f"the decorator of {spider.name}", spider.options.steps),
+        (origins[-1] if origins else "", settings.steps),
+    ):
+        try:
+            steps += make_steps(given, load_named)
+        except UsageError as error:
+            raise SettingError("steps", str(error), origin) from None
+    return Pipeline(steps)
+
+
+@contextmanager
+def _begun(
+    pipeline: Pipeline, spider: Spider, folder: RunFolder, *, is_new: bool
+) -> Iterator[None]:
+    """The steps know that the crawl begins, and at the end that it is over."""
+    from crawler.errors import OutputError, UsageError
+    from crawler.loader import load_named
+    from crawler.step import Context
+
+    def context(name: str) -> Context:
+        return Context(
+            run_name=folder.name,
+            run_id=folder.run_id,
+            is_resumed=not is_new,
+            notes=folder.notes_of(name),
+            spider=spider.function,
+            item_type=spider.options.item,
+            load=load_named,
+        )
+
+    try:
+        pipeline.open(context)
+    except UsageError:
+        if is_new:
+            folder.discard()
+        raise
+    try:
+        yield
+    finally:
+        with suppress(OutputError):  # told in the log; what broke first says more
+            pipeline.close()
 
 
 def _processes(settings: Settings) -> tuple[int, int]:
@@ -446,6 +507,7 @@ def _engine(
     arguments: Mapping[str, Any],
     start: Iterator[Request],
     total: int | None,
+    pipeline: Pipeline,
     sink: _Committed,
     block: Block,
 ) -> Iterator[Engine]:
@@ -457,7 +519,6 @@ def _engine(
     from crawler.executors import make_executor
     from crawler.limits import Limits
     from crawler.open_files import hosts_to_keep
-    from crawler.pipeline import Pipeline
     from crawler.politeness import Politeness
     from crawler.retry import RetryPolicy
     from crawler.scheduler import Scheduler
@@ -521,7 +582,7 @@ def _engine(
             slots=settings.slots,
             collector=collect(window=settings.window, window_bytes=settings.window_bytes),
             journal=sink.folder.journal,
-            pipeline=Pipeline(spider.options.steps),
+            pipeline=pipeline,
             sink=sink,
             gauge=block.engine,
             until_empty=settings.pages is not None

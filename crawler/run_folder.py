@@ -5,6 +5,7 @@ items.jsonl      the items committed so far, in order; outputs are made from it 
                  fetches failed pages again, see crawler.again)
 failed.jsonl     a line per page that failed
 skipped.jsonl    a line per link that was not followed, if that was asked for
+steps.jsonl      what steps want to know again when the run is resumed (see crawler.notes)
 journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
 stats.json       counts and times, at the end
 run.log          what happened; of many equal events the first ones (see crawler.run_log)
@@ -31,12 +32,14 @@ from typing import Any, Self
 from crawler.again import EARLIER, FAILED, ITEMS, RETRIED, merged
 from crawler.errors import CrawlError, LockedError, OutputError, UsageError
 from crawler.journal import JOURNAL, Journal
+from crawler.notes import NOTES, StepNotes
 from crawler.part import Part
 from crawler.publish import replacing, sync_folder
 from crawler.run_log import RunLog
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
+_SKIPPED = "skipped.jsonl"
 _ELSEWHERE = "; --output-dir names another place"
 
 
@@ -66,7 +69,7 @@ class RunFolder:
         """Whether failed pages of an earlier run are fetched again in it."""
         self.items = self._part(RETRIED if self.is_retry else ITEMS)
         self.failed = self._part(FAILED)
-        self._skipped: Part | None = None
+        self._made_late: dict[str, Part] = {}
         self._log = RunLog(path / "run.log")
         logging.getLogger().addHandler(self._log)
 
@@ -173,9 +176,21 @@ class RunFolder:
 
     def skip(self, record: dict[str, Any]) -> None:
         """Add a line to skipped.jsonl."""
-        if self._skipped is None:
-            self._skipped = self._part("skipped.jsonl")
-        self._skipped.append([_json(record)])
+        self._late_part(_SKIPPED).append([_json(record)])
+
+    def notes_of(self, step: str) -> StepNotes:
+        """Where the step of that name keeps what it must know again when the run is resumed."""
+        return StepNotes(
+            step,
+            lambda: self._late_part(NOTES),
+            is_there=lambda: (self.path / NOTES).exists(),
+        )
+
+    def _late_part(self, name: str) -> Part:
+        """One that most runs don't have."""
+        if name not in self._made_late:
+            self._made_late[name] = self._part(name)
+        return self._made_late[name]
 
     def sync(self) -> dict[str, int]:
         """Bring what is written to the disk; the length of each file that only grows."""
@@ -199,10 +214,8 @@ class RunFolder:
             stream.writelines(line + b"\n" for line in self.found())
 
     def _parts(self) -> list[Part]:
-        if self._skipped is None and (self.path / "skipped.jsonl").exists():
-            self._skipped = self._part("skipped.jsonl")
-        parts = [self.items, self.failed, self._skipped]
-        return [part for part in parts if part is not None]
+        late = [name for name in (_SKIPPED, NOTES) if (self.path / name).exists()]
+        return [self.items, self.failed, *map(self._late_part, late)]
 
     def close(self, state: str, stats: dict[str, Any]) -> None:
         """Write the statistics and how it ended, and let go of the lock."""
@@ -219,6 +232,14 @@ class RunFolder:
                     (self.path / name).unlink(missing_ok=True)
         finally:
             self._let_go()
+
+    def discard(self) -> None:
+        """Remove it, as if the run had never begun."""
+        self._is_closed = True
+        for part in self._parts():
+            part.close()
+        self._let_go()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def _let_go(self) -> None:
         self.journal.close()

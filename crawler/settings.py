@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crawler.call import Call, parse_call
 from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
 from crawler.result import RETRYABLE_STATUSES
+from crawler.step import Step, step_name
 from crawler.version import __version__
 
 if TYPE_CHECKING:
@@ -119,6 +121,8 @@ class Settings:
     """Whether links are left out that seem to lead into an endless site (see `crawler.traps`)."""
     log_skipped: bool = False
     """Whether each link that is not followed is a line in `skipped.jsonl`."""
+    steps: tuple[Call | Step, ...] = ()
+    """What items go through, behind the spider's own steps."""
     csv_safe: bool = False
     """Whether text that a spreadsheet would take for a formula gets a `'` in CSV outputs."""
     csv_bom: bool = False
@@ -129,8 +133,12 @@ class Settings:
     def as_json(self) -> dict[str, object]:
         """Name and value of each, for people to read."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        lists = {name: list(v) for name, v in values.items() if isinstance(v, tuple)}
         plain = (str, int, float, type(None))
+        lists = {
+            name: [each if isinstance(each, plain) else _name_of(each) for each in v]
+            for name, v in values.items()
+            if isinstance(v, tuple)
+        }
         others = {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
         return {
             **others,
@@ -154,6 +162,10 @@ class Settings:
         Who asks for 16 workers and nothing else wants them all at work, also on a single site.
         """
         return self.per_host or max(8, self.slots)
+
+
+def _name_of(step: object) -> str:
+    return str(step) if isinstance(step, Call) else step_name(step)
 
 
 def _number(
@@ -249,6 +261,16 @@ def _patterns(value: object) -> tuple[str, ...]:
         except re.error as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
     return patterns
+
+
+def _steps(value: object) -> tuple[Call | Step, ...]:
+    steps: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
+    for step in steps:
+        if not callable(step) and not isinstance(step, (str, Call)):
+            raise ValueError(  # noqa: TRY004
+                f"{step!r} is no step; write \"dedupe('id')\" or module:function"
+            )
+    return tuple(parse_call(step) if isinstance(step, str) else step for step in steps)
 
 
 def _statuses(value: object) -> tuple[int, ...]:
@@ -351,6 +373,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "drop_parameters": _texts,
     "traps": _switch,
     "log_skipped": _switch,
+    "steps": _steps,
     "csv_safe": _switch,
     "csv_bom": _switch,
     "keep_runs": _number(int, 1, "runs"),

@@ -11,7 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "crawler"
 
-DATA = {"errors", "request", "result", "response", "settings", "version", "pages", "spider"}
+DATA = {
+    "call",
+    "errors",
+    "pages",
+    "request",
+    "response",
+    "result",
+    "settings",
+    "spider",
+    "step",
+    "version",
+}
 RULES = {
     "again",
     "verdict",
@@ -31,7 +42,9 @@ RULES = {
     "gate",
     "history",
     "journal",
+    "keys",
     "limits",
+    "notes",
     "open_files",
     "outage",
     "part",
@@ -47,6 +60,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "steps",
     "traps",
     "url",
 }

@@ -83,6 +83,13 @@ _SETTINGS = (
         metavar="BYTES",
         help="For each worker process, beyond its own; 500M, 2G.",
     ),
+    click.option(
+        "--step",
+        "steps",
+        multiple=True,
+        metavar="STEP",
+        help="For items, after the spider's own steps: dedupe('id'), module:function; repeatable.",
+    ),
     click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
 )
 _CSV = (
