@@ -9,6 +9,8 @@ steps.jsonl      what steps want to know again when the run is resumed (see craw
 journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
 stats.json       counts and times, at the end
 run.log          what happened; of many equal events the first ones (see crawler.run_log)
+
+Beside the folders of a name, `latest` is a link to the newest one.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from crawler.run_log import RunLog
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
+LATEST = "latest"
 _SKIPPED = "skipped.jsonl"
 _ELSEWHERE = "; --output-dir names another place"
 
@@ -102,6 +105,7 @@ class RunFolder:
             journal = _journal(path, fill)
             folder = cls(path, _facts(name, run_id, facts), journal, lock=lock)
             folder.note(state="running")
+            _point_to(path)
             for each in (path, *list(path.parents)[:4]):
                 sync_folder(each)
         except OSError as error:
@@ -240,6 +244,11 @@ class RunFolder:
             part.close()
         self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
+        left = run_folders(self.path.parents[2], self.path.parent.name)
+        if left:
+            _point_to(left[0])
+        elif (self.path.parent / LATEST).is_symlink():
+            (self.path.parent / LATEST).unlink()
 
     def _let_go(self) -> None:
         self.journal.close()
@@ -301,7 +310,8 @@ def run_folders(output: Path, name: str | None = None) -> list[Path]:
     """The folders of all runs below `output`, the newest first."""
     pattern = "*" if name is None else escape(name)
     files = (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json")
-    return sorted((file.parent for file in files), key=lambda folder: folder.name, reverse=True)
+    folders = (file.parent for file in files if file.parent.name != LATEST)
+    return sorted(folders, key=lambda folder: folder.name, reverse=True)
 
 
 def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
@@ -316,6 +326,8 @@ def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
 
 def read_run(path: Path) -> dict[str, Any]:
     """The contents of a run's run.json, with its `folder`; raises UsageError if it is none."""
+    if path.is_symlink():
+        path = path.parent / path.readlink()
     file = path / "run.json"
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
@@ -333,7 +345,19 @@ def is_unfinished(facts: dict[str, Any]) -> bool:
     return facts.get("state") != "finished" and (facts["folder"] / JOURNAL).is_file()
 
 
+def _point_to(folder: Path) -> None:
+    """Make `latest` a link to it; at every instant there is the old one or the new one."""
+    beside = folder.with_name(f".{LATEST}.{secrets.token_hex(6)}")
+    latest = folder.with_name(LATEST)
+    with suppress(OSError):  # not every file system has links, and none needs this one
+        if latest.is_symlink() or not latest.exists():
+            beside.symlink_to(folder.name)
+            beside.replace(latest)
+
+
 def _is_run(path: Path) -> bool:
+    if path.name == LATEST:
+        return False
     # Killed while it began, a run has no run.json yet.
     return (path / "run.json").is_file() or re.fullmatch(_RUN_ID, path.name) is not None
 
