@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from crawler.errors import OutputError, UsageError
 from crawler.exporters import FORMATS, SUFFIXES, TABLES, Exporter, make_exporter
 from crawler.exporters.compression import SUFFIXES as COMPRESSIONS
 from crawler.exporters.compression import check_compression, compressed
 from crawler.exporters.table import Table
+from crawler.newest import Lines, last_of_each
 from crawler.publish import check_writable, replacing
+from crawler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,15 @@ class Target:
     """The path, absolute, because a spider may change the working directory."""
     compression: str = ""
     """`.gz`, `.zst` or nothing."""
-    options: Mapping[str, bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     """For the exporter."""
+    key: str | None = None
+    """A field; of several items that have one value there, the last one is written."""
 
     @property
     def is_live(self) -> bool:
-        """Whether it gets items as they come: stdout, if the format needn't know all of them."""
-        return self.path is None and self.format not in TABLES
+        """Whether it gets items as they come: stdout, if nobody needs to know all of them."""
+        return self.path is None and self.format not in TABLES and self.key is None
 
     def make_exporter(self) -> Exporter:
         """Raises UsageError when a package is missing."""
@@ -50,6 +54,7 @@ def parse_target(
     *,
     csv_safe: bool = False,
     csv_bom: bool = False,
+    key: str | None = None,
 ) -> Target:
     """`posts.json`, `posts.csv.gz`, `posts.txt:jsonl`, `{name}-{date}.csv`, `-`, `-:jsonl`.
 
@@ -76,9 +81,18 @@ def parse_target(
             )
         format_name = format_name or SUFFIXES[inner.suffix.lower()]
     format_name = format_name or "json"
-    options = {"safe": csv_safe, "bom": csv_bom} if format_name == "csv" else {}
+    options: dict[str, Any] = {}
+    if format_name == "csv":
+        options = {"safe": csv_safe, "bom": csv_bom}
+    elif format_name == "sqlite":
+        options = {"key": key}
     place = Path() if path is None else path.absolute()
-    return Target(path, format_name, place, compression, options)
+    return Target(path, format_name, place, compression, options, key)
+
+
+def target_options(settings: Settings) -> dict[str, Any]:
+    """What `parse_target` takes from the settings."""
+    return {name: getattr(settings, name) for name in ("csv_safe", "csv_bom", "key")}
 
 
 def names_of(run_name: str, run_id: str) -> dict[str, str]:
@@ -120,20 +134,20 @@ def check_targets(targets: list[Target]) -> None:
             raise UsageError(f"can't write {target}: {error.strerror or error}") from None
 
 
-def publish_items(lines: Callable[[], Iterable[bytes]], target: Target) -> None:
+def publish_items(lines: Lines, target: Target) -> None:
     """Replace the target's file by one with these items, or write them to stdout.
 
     `lines` gives the items from the beginning, each a line of JSON; it is called again for a format
     that must know all items before it writes the first.
     """
     exporter = target.make_exporter()
-    with _errors(target):
+    with _errors(target), last_of_each(lines, target.key) as wanted:
         if isinstance(exporter, Table):
-            for line in lines():
+            for line in wanted():
                 exporter.survey(line)
         with _opened(target) as file, compressed(file, target.compression) as stream:
             exporter.open(stream)
-            for line in lines():
+            for line in wanted():
                 exporter.write(line)
             exporter.close()
 

@@ -129,7 +129,13 @@ def crawling(
     from crawler.executors import layout
     from crawler.loader import end_import_by_worker, load_spider, plain_request
     from crawler.open_files import make_room
-    from crawler.output import StandardOutput, check_targets, names_of, parse_target
+    from crawler.output import (
+        StandardOutput,
+        check_targets,
+        names_of,
+        parse_target,
+        target_options,
+    )
     from crawler.progress import Block, block_name, remove_stale
     from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
@@ -158,8 +164,8 @@ def crawling(
     make_room(*_processes(settings))
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
     names = names_of(name or spider.name, run_id)
-    csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
-    targets = [parse_target(text, names, **csv) for text in outputs or []]
+    options = target_options(settings)
+    targets = [parse_target(text, names, **options) for text in outputs or []]
     pipeline = _pipeline(spider, settings, layers)
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)

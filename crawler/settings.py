@@ -127,6 +127,8 @@ class Settings:
     """Whether text that a spreadsheet would take for a formula gets a `'` in CSV outputs."""
     csv_bom: bool = False
     """Whether CSV outputs begin with a byte order mark, by which Excel knows that it is UTF-8."""
+    key: str | None = None
+    """A field; of several items that have one value there, outputs get the last one."""
     keep_runs: int = 10
     """Run folders of a name that are kept."""
 
@@ -253,6 +255,12 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _field(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is no name of a field")
+    return value
+
+
 def _patterns(value: object) -> tuple[str, ...]:
     patterns = _texts(value)
     for pattern in patterns:
@@ -376,6 +384,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "steps": _steps,
     "csv_safe": _switch,
     "csv_bom": _switch,
+    "key": _field,
     "keep_runs": _number(int, 1, "runs"),
 }
 

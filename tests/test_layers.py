@@ -44,6 +44,7 @@ RULES = {
     "journal",
     "keys",
     "limits",
+    "newest",
     "notes",
     "open_files",
     "outage",

@@ -92,7 +92,12 @@ _SETTINGS = (
     ),
     click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
 )
-_CSV = (
+_OUTPUT = (
+    click.option(
+        "--key",
+        metavar="FIELD",
+        help="Of items with one value there, outputs get the last; in SQLite the primary key.",
+    ),
     click.option(
         "--csv-safe/--no-csv-safe",
         default=None,
@@ -118,12 +123,12 @@ _DISPLAY = (
 
 def setting_options(command: Command) -> Command:
     """The flags of a crawl's settings; `command` gets them as keyword arguments."""
-    return _with((*_SETTINGS, *_CSV), command)
+    return _with((*_SETTINGS, *_OUTPUT), command)
 
 
-def csv_options(command: Command) -> Command:
-    """Those of the settings that are about CSV."""
-    return _with(_CSV, command)
+def output_options(command: Command) -> Command:
+    """Those of the settings that are about outputs."""
+    return _with(_OUTPUT, command)
 
 
 def display_options(command: Command) -> Command:
