@@ -443,7 +443,7 @@ def files(folder: Path) -> tuple[bytes, bytes]:
     return (folder / "output/counts.json").read_bytes(), (newest / "failed.jsonl").read_bytes()
 
 
-def test_steps_with_state_are_the_same_after_kills(tmp_path: Path) -> None:
+def test_f1_steps_with_state_are_the_same_after_kills(tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     lots = random.Random(seed)
     with demo.start(port=0, latency=0.02) as site:
