@@ -67,7 +67,7 @@ def export(
     with broken_pipe_is_the_end():
         for target in targets:
             publish_items(choice.lines, target)
-            if target.path is not None:
+            if not target.is_stdout:
                 say(f"-> {target}")
 
 
