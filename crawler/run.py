@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crawler.output import StandardOutput, Target
     from crawler.pipeline import Pipeline
     from crawler.progress import Block, RunState
+    from crawler.refresh import Refresher
     from crawler.request import Request
     from crawler.result import Item
     from crawler.run_folder import RunFolder
@@ -123,7 +124,7 @@ def crawling(
     the same again.
     Raises whatever is wrong with the input before anything is fetched.
     """
-    from crawler.again import put_back
+    from crawler.again import ITEMS, put_back
     from crawler.arguments import convert_arguments
     from crawler.errors import UsageError
     from crawler.executors import layout
@@ -137,6 +138,7 @@ def crawling(
         target_options,
     )
     from crawler.progress import Block, block_name, remove_stale
+    from crawler.refresh import Refresher
     from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
@@ -218,6 +220,14 @@ def crawling(
         folder.note(progress=block.name)
         live = [StandardOutput(target) for target in targets if target.is_live]
         sink = _Committed(folder, targets, keep_items, live, settings.max_items)
+        if settings.publish_every is not None and not folder.is_retry:
+            sink.refresher = Refresher(
+                targets,
+                folder.path / ITEMS,
+                every=settings.publish_every,
+                least=settings.min_items,
+            )
+            stack.callback(sink.refresher.close)
         start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
             _engine(spider, settings, converted, start, total, pipeline, sink, block)
@@ -411,8 +421,14 @@ class _Committed:
     max_items: int | None = None
     items: list[Item] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    refresher: Refresher | None = None
+    count: int = 0
+    """Items of the run."""
+    checkpoint: tuple[int, int] = (0, 0)
+    """Bytes and items at the last one."""
 
     def write(self, items: list[Item]) -> None:
+        self.count += len(items)
         if self.keep_items:
             self.items += items
         if self.targets:
@@ -428,12 +444,19 @@ class _Committed:
             self.failures.append(record)
 
     def sync(self) -> dict[str, int]:
-        return self.folder.sync()
+        if self.refresher is not None:  # what is brought to the disk now isn't safe yet
+            self.refresher.checkpoint(*self.checkpoint)
+        offsets = self.folder.sync()
+        self.checkpoint = self.folder.items.offset, self.count
+        return offsets
 
     def resume(self) -> None:
         """Give out again what earlier sessions committed."""
         if self.folder.is_retry:
             return
+        if self.refresher is not None:
+            self.count = sum(1 for _ in self.folder.items.lines())
+            self.checkpoint = self.folder.items.offset, self.count
         if self.keep_items:
             self.items += map(json.loads, self.folder.items.lines())
             self.failures += map(json.loads, self.folder.failed.lines())
@@ -441,6 +464,8 @@ class _Committed:
             output.write(self.folder.items.lines())
 
     def close(self, *, publish: bool) -> None:
+        if self.refresher is not None:
+            self.refresher.close()
         if self.folder.is_retry:
             if self.keep_items:
                 self.items = list(map(json.loads, self._found()))

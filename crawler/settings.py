@@ -129,6 +129,8 @@ class Settings:
     """Whether CSV outputs begin with a byte order mark, by which Excel knows that it is UTF-8."""
     key: str | None = None
     """A field; of several items that have one value there, outputs get the last one."""
+    publish_every: float | None = None
+    """Outputs are also replaced every so many seconds, by what is there so far."""
     keep_runs: int = 10
     """Run folders of a name that are kept."""
 
@@ -253,6 +255,20 @@ def _texts(value: object) -> tuple[str, ...]:
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{text!r} is no text")
     return tuple(texts)
+
+
+def _duration(value: object) -> float:
+    """Seconds, or text such as `90s`, `5m`, `2h`."""
+    unit = 1.0
+    if isinstance(value, str) and value[-1:] in _SECONDS:
+        unit, value = _SECONDS[value[-1]], value[:-1]
+    seconds: float = _number(float, 0, "seconds, minutes (5m) or hours (2h)")(value) * unit
+    if seconds < 1:
+        raise ValueError(f"{seconds:g} seconds are too few; the least is 1")
+    return seconds
+
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _field(value: object) -> str:
@@ -385,6 +401,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "csv_safe": _switch,
     "csv_bom": _switch,
     "key": _field,
+    "publish_every": _duration,
     "keep_runs": _number(int, 1, "runs"),
 }
 

@@ -75,6 +75,7 @@ STAGES = {
     "output",
     "pipeline",
     "progress",
+    "refresh",
     "run_folder",
     "scheduler",
     "worker",
@@ -82,7 +83,12 @@ STAGES = {
 LAYERS = [DATA, RULES, STAGES, {"engine"}, {"run"}, {"cli", "__main__"}]
 
 # Stages don't know each other, but for these: (who, whom).
-BETWEEN_STAGES = {("worker", "loader"), ("worker", "fetchers"), ("output", "exporters")}
+BETWEEN_STAGES = {
+    ("worker", "loader"),
+    ("worker", "fetchers"),
+    ("output", "exporters"),
+    ("refresh", "output"),
+}
 
 # A third-party package has one home.
 HOMES = {

@@ -127,13 +127,9 @@ def _whole_lines(path: Path) -> int:
 
 
 def _of_run(path: Path, size: int) -> Iterator[Item]:
-    """The items in the first `size` bytes: a crawl that is at work may add to them meanwhile."""
-    with path.open("rb") as file:
-        for line in file:
-            size -= len(line)
-            if size < 0 or not line.endswith(b"\n"):
-                return
-            yield json.loads(line)
+    from crawler.part import lines_up_to
+
+    return map(json.loads, lines_up_to(path, size))
 
 
 def _of_lines(path: Path) -> Iterator[Item]:

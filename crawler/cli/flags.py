@@ -84,6 +84,11 @@ _SETTINGS = (
         help="For each worker process, beyond its own; 500M, 2G.",
     ),
     click.option(
+        "--publish-every",
+        metavar="TIME",
+        help="Replace the outputs now and then by what is there so far: 5m, 90s, 2h.",
+    ),
+    click.option(
         "--step",
         "steps",
         multiple=True,
