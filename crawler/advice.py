@@ -40,7 +40,7 @@ def advise(
     if seconds < _SHORTEST:
         return None
     fetch, spider = time.get("fetch", 0.0), time.get("spider", 0.0)
-    is_one_process = mode in ("sequential", "threads")
+    is_one_process = mode in ("sequential", "threads", "async")
     busy = cpu_seconds / seconds
     if is_one_process and busy >= _ONE_CORE and fetch + spider >= _MUCH:
         return _of_a_busy_process(spider, busy=busy, cores=cores)
@@ -50,7 +50,7 @@ def advise(
     if mode == "sequential" and fetch + spider >= _NEARLY_ALL:
         took = percent(fetch + spider)
         return f"pages took {took} of the time, one by one: --mode threads would take several"
-    if mode in ("threads", "processes") and fetch >= _NEARLY_ALL:
+    if mode in ("threads", "processes", "async") and fetch >= _NEARLY_ALL:
         return f"fetching took {percent(fetch)} of the time: {_MORE}"
     if mode == "threads" and spider >= _NEARLY_ALL and busy <= _HARDLY:
         return f"spiders took {percent(spider)} of the time, hardly computing: {_MORE}"

@@ -8,6 +8,7 @@ resumed. The old run is only read.
     earlier.jsonl    the old items
     retried.jsonl    the new items, as they are committed
     failed.jsonl     begins with what stays: items that failed in a step
+    steps.jsonl      a copy: what steps know of the old items
     items.jsonl      made of the old items and the new ones at the end, each in its place
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 from crawler.errors import OutputError, UsageError
 from crawler.history import LEFT_OUT, History
 from crawler.journal import FIRST_FOLLOW_UP, JOURNAL
+from crawler.notes import NOTES
 
 ITEMS = "items.jsonl"
 FAILED = "failed.jsonl"
@@ -61,7 +63,10 @@ def put_back(old: Path, new: Path, *, in_order: bool, until_empty: bool) -> None
     with History.of(old / JOURNAL) as history:
         history.copy_to(new / JOURNAL)
     items, _ = _write(new / EARLIER, _lines(old / ITEMS))
-    _, offset = _write(new / FAILED, filter(_is_of_a_step, _lines(old / FAILED)))
+    offsets = {RETRIED: 0}
+    _, offsets[FAILED] = _write(new / FAILED, filter(_is_of_a_step, _lines(old / FAILED)))
+    if (old / NOTES).exists():
+        _, offsets[NOTES] = _write(new / NOTES, _lines(old / NOTES))
     try:
         with closing(sqlite3.connect(new / JOURNAL, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -69,7 +74,7 @@ def put_back(old: Path, new: Path, *, in_order: bool, until_empty: bool) -> None
             _check_items(connection, items, old / ITEMS)
             if until_empty:
                 _check_end(connection)
-            state = _corrected(connection, items, offset, in_order=in_order)
+            state = _corrected(connection, items, offsets, in_order=in_order)
             connection.executescript(_PUT_BACK)
             connection.execute(
                 "UPDATE state SET value = ? WHERE name = 'state'", (json.dumps(state),)
@@ -129,7 +134,7 @@ def _check_end(connection: sqlite3.Connection) -> None:
 
 
 def _corrected(
-    connection: sqlite3.Connection, items: int, offset: int, *, in_order: bool
+    connection: sqlite3.Connection, items: int, offsets: dict[str, int], *, in_order: bool
 ) -> dict[str, Any]:
     """The last checkpoint's state without the failed pages."""
     row = connection.execute("SELECT value FROM state WHERE name = 'state'").fetchone()
@@ -160,7 +165,7 @@ def _corrected(
     scheduler.update(skipped={k: count for k, count in skipped.items() if count > 0}, starts=starts)
     return {
         **state,
-        "offsets": {RETRIED: 0, FAILED: offset},
+        "offsets": offsets,
         "failed_in_a_row": 0,
         "is_cut": False,
         "refusals": {**state["refusals"], "pages": 0, "refused": {}, "given_up": {}},

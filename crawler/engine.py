@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ from crawler.accounting import Accounting, combined
 from crawler.collector import Collector
 from crawler.cookies import CookieJars
 from crawler.entry import Entry
-from crawler.errors import CrawlError, PageTimeoutError, WorkerDiedError
+from crawler.errors import CrawlError, OutputError, PageTimeoutError, WorkerDiedError
 from crawler.journal import Journal
 from crawler.limits import Limits
 from crawler.pipeline import Pipeline
@@ -40,6 +41,7 @@ from crawler.refusals import Refusals
 from crawler.request import Request
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
+from crawler.step import Page
 from crawler.worker import read_robots, read_robots_async, run, run_async
 
 GONE = frozenset({404, 410})
@@ -234,6 +236,7 @@ class Engine:
         """Make durable what is committed; a resumed crawl goes on from here."""
         started = self._clock()
         self._has_news = False
+        self._pipeline.sync()
         offsets = self._sink.sync()
         self._take_stock()
         cookies = None
@@ -448,7 +451,7 @@ class Engine:
             self._commit_failure(entry, result.failure)
         else:
             self._refusals.note(entry.host, None)
-            items = self._commit_items(entry, result.items)
+            items = self._commit_items(entry, result)
             for late in self._scheduler.follow(entry, result.follow, items=result.items):
                 self._scheduler.take_back(late, self._collector.take_back(late.rank))
         self._scheduler.done(entry, result, items=items, left_out=left_out)
@@ -472,13 +475,20 @@ class Engine:
         self._scheduler.end_start(entry)
         self._collector.forget_after(entry.rank)
 
-    def _commit_items(self, entry: Entry, items: list[Item]) -> int:
+    def _commit_items(self, entry: Entry, result: Result) -> int:
         """Write a page's items; how many the steps left."""
         self.stats.pages += 1
-        kept = []
-        for item in items:
+        kept: list[Item] = []
+        page = _page(entry, result)
+        # Items of a page that is fetched again go before others: where to cut is known at the end.
+        limit = None if entry.is_again else self._max_items
+        for item in result.items:
+            if limit is not None and self.stats.items + len(kept) >= limit:
+                break  # what isn't written is no step's business
             try:
-                changed = self._pipeline.apply(item)
+                changed = self._pipeline.apply(item, page)
+            except OutputError:
+                raise  # nothing can be written any more
             except (Exception, SystemExit) as error:  # noqa: BLE001  (it fails its item only)
                 failure = Failure(
                     "pipeline",
@@ -494,13 +504,10 @@ class Engine:
                 self.stats.dropped += 1
             else:
                 kept.append(changed)
-        # Items of a page that is fetched again go before others: where to cut is known at the end.
-        limit = None if entry.is_again else self._max_items
-        if limit is not None and self.stats.items + len(kept) >= limit:
-            kept = kept[: max(0, limit - self.stats.items)]
-            self._is_cut = True
         self._sink.write(kept)
         self.stats.items += len(kept)
+        if limit is not None and self.stats.items >= limit:
+            self._is_cut = True
         return len(kept)
 
     def _commit_failure(self, entry: Entry, failure: Failure) -> None:
@@ -544,6 +551,10 @@ def _result_of(future: Future[Result]) -> Result:
         raise
     except Exception as error:
         raise CrawlError(f"the executor failed: {type(error).__name__}: {error}") from error
+
+
+def _page(entry: Entry, result: Result) -> Page:
+    return Page(entry.target.url, entry.rank, datetime.fromtimestamp(result.fetched_at, UTC))
 
 
 def _record(entry: Entry, failure: Failure) -> dict[str, Any]:

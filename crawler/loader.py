@@ -80,6 +80,20 @@ def load_function(reference: str) -> Callable[..., Any]:
     return _attribute(module, name)
 
 
+def load_named(reference: str) -> Any:
+    """What `package.module:name` or `file.py:name` means, whatever it is.
+
+    Raises SpiderNotFoundError or SpiderImportError.
+    """
+    where, _, name = reference.rpartition(":")
+    if where.endswith(".py") or "/" in where:
+        path = Path(where)
+        if not path.is_file():
+            raise SpiderNotFoundError(f"there is no file {path}")
+        return _lookup(_import_file(path.resolve()), name)
+    return _lookup(_import_module(where), name)
+
+
 _MAIN = sys.modules.get("__main__")
 """Kept, because the process pool takes it away for moments."""
 
@@ -239,7 +253,7 @@ def _pick(module: ModuleType, stem: str, where: str) -> str:
     )
 
 
-def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
+def _lookup(module: ModuleType, name: str) -> Any:
     value: Any = module
     for part in name.split("."):
         value = getattr(value, part, None)
@@ -252,6 +266,11 @@ def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
         near = difflib.get_close_matches(name, functions, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {_listing(functions)}"
         raise SpiderNotFoundError(f"{_shown(module)} has no function {name}{hint}")
+    return value
+
+
+def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
+    value = _lookup(module, name)
     if not callable(value):
         raise SpiderNotFoundError(
             f"{_shown(module)}:{name} is a {type(value).__name__}, not a function; "

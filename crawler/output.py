@@ -1,26 +1,33 @@
-"""Where items go: `-o FILE[:FORMAT]`, made from the run's items when the crawl is complete."""
+"""Where items go: `-o FILE[:FORMAT]`, made from the run's items when the crawl is complete.
+
+FILE may be a URL, `s3://bucket/posts.json`: then it is made here and uploaded (`crawler.remote`).
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from crawler.errors import OutputError, UsageError
 from crawler.exporters import FORMATS, SUFFIXES, TABLES, Exporter, make_exporter
 from crawler.exporters.compression import SUFFIXES as COMPRESSIONS
 from crawler.exporters.compression import check_compression, compressed
 from crawler.exporters.table import Table
+from crawler.newest import Lines, last_of_each
 from crawler.publish import check_writable, replacing
+from crawler.remote import check_remote, check_url, file_name, is_url, place_below, upload
+from crawler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A file to write, or stdout when `path` is None."""
+    """A file to write; stdout when it has neither `path` nor `url`."""
 
     path: Path | None
     format: str
@@ -28,20 +35,29 @@ class Target:
     """The path, absolute, because a spider may change the working directory."""
     compression: str = ""
     """`.gz`, `.zst` or nothing."""
-    options: Mapping[str, bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     """For the exporter."""
+    key: str | None = None
+    """A field; of several items that have one value there, the last one is written."""
+    url: str | None = None
+    """A place elsewhere."""
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether it is neither a file nor elsewhere."""
+        return self.path is None and self.url is None
 
     @property
     def is_live(self) -> bool:
-        """Whether it gets items as they come: stdout, if the format needn't know all of them."""
-        return self.path is None and self.format not in TABLES
+        """Whether it gets items as they come: stdout, if nobody needs to know all of them."""
+        return self.is_stdout and self.format not in TABLES and self.key is None
 
     def make_exporter(self) -> Exporter:
         """Raises UsageError when a package is missing."""
         return make_exporter(self.format, **self.options)
 
     def __str__(self) -> str:
-        return "stdout" if self.path is None else str(self.path)
+        return self.url or ("stdout" if self.path is None else str(self.path))
 
 
 def parse_target(
@@ -50,11 +66,13 @@ def parse_target(
     *,
     csv_safe: bool = False,
     csv_bom: bool = False,
+    key: str | None = None,
 ) -> Target:
-    """`posts.json`, `posts.csv.gz`, `posts.txt:jsonl`, `{name}-{date}.csv`, `-`, `-:jsonl`.
+    """`posts.json`, `posts.csv.gz`, `posts.txt:jsonl`, `{name}-{date}.csv`, `s3://...`, `-`.
 
     `names` are what may stand in braces. Raises UsageError.
     """
+    check_url(text)
     where, colon, format_name = text.rpartition(":")
     if not colon or not format_name.isidentifier():  # a colon in the file's own name
         where, format_name = text, ""
@@ -63,12 +81,15 @@ def parse_target(
     formats = ", ".join(FORMATS)
     if format_name and format_name not in FORMATS:
         raise UsageError(f"-o {text}: unknown format {format_name!r}; there are {formats}")
-    path, compression = None, ""
+    path, url, compression = None, None, ""
     if where != "-":
-        path = Path(_filled(where, names or {}, text)).expanduser()
-        if path.suffix.lower() in COMPRESSIONS:
-            compression = path.suffix.lower()
-        inner = path.with_suffix("") if compression else path
+        where = _filled(where, names or {}, text)
+        url = where if is_url(where) else None
+        path = None if url else Path(where).expanduser()
+        file = path or file_name(where)
+        if file.suffix.lower() in COMPRESSIONS:
+            compression = file.suffix.lower()
+        inner = file.with_suffix("") if compression else file
         if not format_name and inner.suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"-o {text}: {inner.suffix or 'no suffix'} tells no format; "
@@ -76,9 +97,18 @@ def parse_target(
             )
         format_name = format_name or SUFFIXES[inner.suffix.lower()]
     format_name = format_name or "json"
-    options = {"safe": csv_safe, "bom": csv_bom} if format_name == "csv" else {}
+    options: dict[str, Any] = {}
+    if format_name == "csv":
+        options = {"safe": csv_safe, "bom": csv_bom}
+    elif format_name == "sqlite":
+        options = {"key": key}
     place = Path() if path is None else path.absolute()
-    return Target(path, format_name, place, compression, options)
+    return Target(path, format_name, place, compression, options, key, url)
+
+
+def target_options(settings: Settings) -> dict[str, Any]:
+    """What `parse_target` takes from the settings."""
+    return {name: getattr(settings, name) for name in ("csv_safe", "csv_bom", "key")}
 
 
 def names_of(run_name: str, run_id: str) -> dict[str, str]:
@@ -112,6 +142,8 @@ def check_targets(targets: list[Target]) -> None:
     for target in targets:
         target.make_exporter()
         check_compression(target.compression)
+        if target.url is not None:
+            check_remote(target.url)
         if target.path is None:
             continue
         try:
@@ -120,22 +152,41 @@ def check_targets(targets: list[Target]) -> None:
             raise UsageError(f"can't write {target}: {error.strerror or error}") from None
 
 
-def publish_items(lines: Callable[[], Iterable[bytes]], target: Target) -> None:
+def publish_items(lines: Lines, target: Target, made_in: Path | None = None) -> None:
     """Replace the target's file by one with these items, or write them to stdout.
 
-    `lines` gives the items from the beginning, each a line of JSON; it is called again for a format
-    that must know all items before it writes the first.
+    What goes elsewhere is made below `made_in` and uploaded; it stays there if that fails, and the
+    error says where. `lines` gives the items from the beginning, each a line of JSON; it is called
+    again for a format that must know all items before it writes the first.
     """
+    if target.url is not None:
+        _publish_elsewhere(lines, target, target.url, made_in or Path(tempfile.mkdtemp()))
+        return
     exporter = target.make_exporter()
-    with _errors(target):
+    with _errors(target), last_of_each(lines, target.key) as wanted:
         if isinstance(exporter, Table):
-            for line in lines():
+            for line in wanted():
                 exporter.survey(line)
         with _opened(target) as file, compressed(file, target.compression) as stream:
             exporter.open(stream)
-            for line in lines():
+            for line in wanted():
                 exporter.write(line)
             exporter.close()
+
+
+def _publish_elsewhere(lines: Lines, target: Target, url: str, made_in: Path) -> None:
+    file = place_below(made_in, url)
+    with _errors(target):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    publish_items(lines, replace(target, path=file, place=file.absolute(), url=None))
+    try:
+        upload(file, url)
+    except OutputError as error:
+        raise OutputError(f"{error}; the file is whole and stays at {file}") from None
+    file.unlink()
+    with suppress(OSError):
+        for folder in list(file.parents)[: len(file.parts) - len(made_in.parts)]:
+            folder.rmdir()  # as far as they are empty
 
 
 class StandardOutput:

@@ -12,6 +12,16 @@ from crawler.errors import OutputError, UsageError
 _BUFFER = 256 * 1024
 
 
+def lines_up_to(path: Path, size: int) -> Iterator[bytes]:
+    """The whole lines in the first `size` bytes of a file that may grow meanwhile."""
+    with path.open("rb") as stream:
+        for line in stream:
+            size -= len(line)
+            if size < 0 or not line.endswith(b"\n"):
+                return
+            yield line[:-1]
+
+
 class Part:
     """Lines appended to a file. Raises OutputError, naming the file, when that isn't possible.
 

@@ -70,6 +70,8 @@ class Result:
     body_bytes: int = 0
     fetch_seconds: float = 0.0
     spider_seconds: float = 0.0
+    fetched_at: float = 0.0
+    """When the answer was there, or a bare function began: seconds since 1970."""
     worker: int | None = None
     """The number of the seat that worked on it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -55,6 +56,37 @@ def _call_state(error: Exception, attempts: int) -> Any:
     state.attempt_number = attempts
     state.set_exception((type(error), error, None))
     return state
+
+
+def try_again(
+    work: Callable[[], None],
+    *,
+    attempts: int,
+    lasting: tuple[type[BaseException], ...],
+    tell: Callable[[BaseException, float], None],
+    sleep: Callable[[float], None],
+) -> None:
+    """Call `work` up to so many times, with growing waits; raises what the last call raises.
+
+    Errors of `lasting` kinds are raised at once; others are told, with the seconds to wait.
+    """
+    import tenacity
+
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is not None:
+            tell(error, state.upcoming_sleep)
+
+    tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_exponential_jitter(initial=1, max=30),
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, Exception) and not isinstance(error, lasting)
+        ),
+        before_sleep=before_sleep,
+        sleep=sleep,
+        reraise=True,
+    )(work)
 
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from crawler.demo import PracticeSite
     from crawler.engine import Engine, Stats
     from crawler.output import StandardOutput, Target
+    from crawler.pipeline import Pipeline
     from crawler.progress import Block, RunState
+    from crawler.refresh import Refresher
     from crawler.request import Request
     from crawler.result import Item
     from crawler.run_folder import RunFolder
@@ -122,14 +124,21 @@ def crawling(
     the same again.
     Raises whatever is wrong with the input before anything is fetched.
     """
-    from crawler.again import put_back
+    from crawler.again import ITEMS, put_back
     from crawler.arguments import convert_arguments
     from crawler.errors import UsageError
     from crawler.executors import layout
     from crawler.loader import end_import_by_worker, load_spider, plain_request
     from crawler.open_files import make_room
-    from crawler.output import StandardOutput, check_targets, names_of, parse_target
+    from crawler.output import (
+        StandardOutput,
+        check_targets,
+        names_of,
+        parse_target,
+        target_options,
+    )
     from crawler.progress import Block, block_name
+    from crawler.refresh import Refresher
     from crawler.run_folder import RunFolder, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
@@ -139,7 +148,8 @@ def crawling(
     spider = load_spider(target)
     flags = list(flags)
     own = (f"the spider {spider.name}", spider.options.settings)
-    settings = resolve([from_file(Path("crawl.toml")), own, *from_environment(), *flags])
+    layers = [from_file(Path("crawl.toml")), own, *from_environment(), *flags]
+    settings = resolve(layers)
     if settings.mode == "processes" and spider.reference.startswith("local:"):
         raise UsageError(
             f"{spider.name} is defined in a notebook or inside another function, where other "
@@ -156,8 +166,9 @@ def crawling(
     make_room(*_processes(settings))
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
     names = names_of(name or spider.name, run_id)
-    csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
-    targets = [parse_target(text, names, **csv) for text in outputs or []]
+    options = target_options(settings)
+    targets = [parse_target(text, names, **options) for text in outputs or []]
+    pipeline = _pipeline(spider, settings, layers)
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
         before = resume or retry
@@ -199,6 +210,7 @@ def crawling(
         else:
             folder = RunFolder.reopen(resume, **facts)
         stack.enter_context(folder)
+        stack.enter_context(_begun(pipeline, spider, folder, is_new=resume is None))
         folder.remove_older(settings.keep_runs)
         processes, seats = layout(settings.mode, settings.workers, settings.slots)
         block = stack.enter_context(
@@ -207,14 +219,22 @@ def crawling(
         folder.note(progress=block.name)
         live = [StandardOutput(target) for target in targets if target.is_live]
         sink = _Committed(folder, targets, keep_items, live, settings.max_items)
+        if settings.publish_every is not None and not folder.is_retry:
+            sink.refresher = Refresher(
+                targets,
+                folder.path / ITEMS,
+                every=settings.publish_every,
+                least=settings.min_items,
+            )
+            stack.callback(sink.refresher.close)
         start = (plain_request(request, spider.reference) for request in start)
         engine = stack.enter_context(
-            _engine(spider, settings, converted, start, total, sink, block)
+            _engine(spider, settings, converted, start, total, pipeline, sink, block)
         )
         if earlier:
             engine.resume()
             sink.resume()
-        yield Crawl(spider, settings, engine, block, folder, sink, place, changes)
+        yield Crawl(spider, settings, engine, block, folder, pipeline, sink, place, changes)
 
 
 class Crawl:
@@ -227,6 +247,7 @@ class Crawl:
         engine: Engine,
         block: Block,
         folder: RunFolder,
+        pipeline: Pipeline,
         sink: _Committed,
         place: _Place | None,
         changes: list[str],
@@ -238,6 +259,7 @@ class Crawl:
         self.folder = folder
         self.changes = changes
         """What is different from what a resumed run began with, in words."""
+        self._pipeline = pipeline
         self._sink = sink
         self._place = place
 
@@ -263,13 +285,16 @@ class Crawl:
 
         try:
             is_finished = self.engine.crawl()
+            self._pipeline.close()
             if self.settings.max_items is not None:  # a page that was retried may bring more
                 self.engine.stats.items = min(self.engine.stats.items, self.settings.max_items)
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
             self._sink.close(publish=verdict.is_published)
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
-            with suppress(OutputError):  # on a broken disk; what broke first says more
+            with suppress(OutputError):  # what broke first says more
+                self._pipeline.close()
+            with suppress(OutputError):  # on a broken disk
                 self._end(RunState.STOPPED if is_stopped else RunState.FAILED)
             raise
         self._end(RunState.FINISHED if is_finished else RunState.STOPPED)
@@ -278,6 +303,58 @@ class Crawl:
     def _end(self, state: RunState) -> None:
         self.block.engine.update(state=state)
         self.folder.close(state.name.lower(), asdict(self.engine.stats))
+
+
+def _pipeline(spider: Spider, settings: Settings, layers: list[Layer]) -> Pipeline:
+    """The spider's own steps, then those of the setting; errors name where a step came from."""
+    from crawler.errors import SettingError, UsageError
+    from crawler.loader import load_named
+    from crawler.pipeline import Pipeline, make_steps
+
+    origins = [origin for origin, layer in layers if "steps" in layer]
+    steps = []
+    for origin, given in (
+        (f"the decorator of {spider.name}", spider.options.steps),
+        (origins[-1] if origins else "", settings.steps),
+    ):
+        try:
+            steps += make_steps(given, load_named)
+        except UsageError as error:
+            raise SettingError("steps", str(error), origin) from None
+    return Pipeline(steps)
+
+
+@contextmanager
+def _begun(
+    pipeline: Pipeline, spider: Spider, folder: RunFolder, *, is_new: bool
+) -> Iterator[None]:
+    """The steps know that the crawl begins, and at the end that it is over."""
+    from crawler.errors import OutputError, UsageError
+    from crawler.loader import load_named
+    from crawler.step import Context
+
+    def context(name: str) -> Context:
+        return Context(
+            run_name=folder.name,
+            run_id=folder.run_id,
+            is_resumed=not is_new,
+            notes=folder.notes_of(name),
+            spider=spider.function,
+            item_type=spider.options.item,
+            load=load_named,
+        )
+
+    try:
+        pipeline.open(context)
+    except UsageError:
+        if is_new:
+            folder.discard()
+        raise
+    try:
+        yield
+    finally:
+        with suppress(OutputError):  # told in the log; what broke first says more
+            pipeline.close()
 
 
 def _processes(settings: Settings) -> tuple[int, int]:
@@ -343,8 +420,14 @@ class _Committed:
     max_items: int | None = None
     items: list[Item] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    refresher: Refresher | None = None
+    count: int = 0
+    """Items of the run."""
+    checkpoint: tuple[int, int] = (0, 0)
+    """Bytes and items at the last one."""
 
     def write(self, items: list[Item]) -> None:
+        self.count += len(items)
         if self.keep_items:
             self.items += items
         if self.targets:
@@ -360,12 +443,19 @@ class _Committed:
             self.failures.append(record)
 
     def sync(self) -> dict[str, int]:
-        return self.folder.sync()
+        if self.refresher is not None:  # what is brought to the disk now isn't safe yet
+            self.refresher.checkpoint(*self.checkpoint)
+        offsets = self.folder.sync()
+        self.checkpoint = self.folder.items.offset, self.count
+        return offsets
 
     def resume(self) -> None:
         """Give out again what earlier sessions committed."""
         if self.folder.is_retry:
             return
+        if self.refresher is not None:
+            self.count = sum(1 for _ in self.folder.items.lines())
+            self.checkpoint = self.folder.items.offset, self.count
         if self.keep_items:
             self.items += map(json.loads, self.folder.items.lines())
             self.failures += map(json.loads, self.folder.failed.lines())
@@ -373,6 +463,8 @@ class _Committed:
             output.write(self.folder.items.lines())
 
     def close(self, *, publish: bool) -> None:
+        if self.refresher is not None:
+            self.refresher.close()
         if self.folder.is_retry:
             if self.keep_items:
                 self.items = list(map(json.loads, self._found()))
@@ -383,11 +475,20 @@ class _Committed:
         for output in self.live:
             output.close()
         if publish:
+            from crawler.errors import OutputError
             from crawler.output import publish_items
 
+            problems = []
             for target in self.targets:
                 if not target.is_live:
-                    publish_items(self._found, target)
+                    try:
+                        publish_items(self._found, target, self.folder.path / "uploads")
+                    except OutputError as error:
+                        problems.append(error)  # the others can be written all the same
+            if problems:
+                for other in problems[1:]:
+                    problems[0].add_note(str(other))
+                raise problems[0]
 
     def _found(self) -> Iterator[bytes]:
         return islice(self.folder.found(), self.max_items)
@@ -445,6 +546,7 @@ def _engine(
     arguments: Mapping[str, Any],
     start: Iterator[Request],
     total: int | None,
+    pipeline: Pipeline,
     sink: _Committed,
     block: Block,
 ) -> Iterator[Engine]:
@@ -459,7 +561,6 @@ def _engine(
     from crawler.executors import make_executor
     from crawler.limits import Limits
     from crawler.open_files import hosts_to_keep
-    from crawler.pipeline import Pipeline
     from crawler.politeness import Politeness
     from crawler.retry import RetryPolicy
     from crawler.scheduler import Scheduler
@@ -532,7 +633,7 @@ def _engine(
             slots=settings.slots,
             collector=collect(window=settings.window, window_bytes=settings.window_bytes),
             journal=sink.folder.journal,
-            pipeline=Pipeline(spider.options.steps),
+            pipeline=pipeline,
             sink=sink,
             gauge=block.engine,
             until_empty=settings.pages is not None

@@ -5,9 +5,12 @@ items.jsonl      the items committed so far, in order; outputs are made from it 
                  fetches failed pages again, see crawler.again)
 failed.jsonl     a line per page that failed
 skipped.jsonl    a line per link that was not followed, if that was asked for
+steps.jsonl      what steps want to know again when the run is resumed (see crawler.notes)
 journal.sqlite   the queue and what is done: from here a run is resumed (see crawler.journal)
 stats.json       counts and times, at the end
 run.log          what happened; of many equal events the first ones (see crawler.run_log)
+
+Beside the folders of a name, `latest` is a link to the newest one.
 """
 
 from __future__ import annotations
@@ -31,12 +34,15 @@ from typing import Any, Self
 from crawler.again import EARLIER, FAILED, ITEMS, RETRIED, merged
 from crawler.errors import CrawlError, LockedError, OutputError, UsageError
 from crawler.journal import JOURNAL, Journal
+from crawler.notes import NOTES, StepNotes
 from crawler.part import Part
 from crawler.publish import replacing, sync_folder
 from crawler.run_log import RunLog
 from crawler.version import __version__
 
 RUNS_FOLDER = "runs"
+LATEST = "latest"
+_SKIPPED = "skipped.jsonl"
 _ELSEWHERE = "; --output-dir names another place"
 
 
@@ -66,7 +72,7 @@ class RunFolder:
         """Whether failed pages of an earlier run are fetched again in it."""
         self.items = self._part(RETRIED if self.is_retry else ITEMS)
         self.failed = self._part(FAILED)
-        self._skipped: Part | None = None
+        self._made_late: dict[str, Part] = {}
         self._log = RunLog(path / "run.log")
         logging.getLogger().addHandler(self._log)
 
@@ -99,6 +105,7 @@ class RunFolder:
             journal = _journal(path, fill)
             folder = cls(path, _facts(name, run_id, facts), journal, lock=lock)
             folder.note(state="running")
+            _point_to(path)
             for each in (path, *list(path.parents)[:4]):
                 sync_folder(each)
         except OSError as error:
@@ -173,9 +180,21 @@ class RunFolder:
 
     def skip(self, record: dict[str, Any]) -> None:
         """Add a line to skipped.jsonl."""
-        if self._skipped is None:
-            self._skipped = self._part("skipped.jsonl")
-        self._skipped.append([_json(record)])
+        self._late_part(_SKIPPED).append([_json(record)])
+
+    def notes_of(self, step: str) -> StepNotes:
+        """Where the step of that name keeps what it must know again when the run is resumed."""
+        return StepNotes(
+            step,
+            lambda: self._late_part(NOTES),
+            is_there=lambda: (self.path / NOTES).exists(),
+        )
+
+    def _late_part(self, name: str) -> Part:
+        """One that most runs don't have."""
+        if name not in self._made_late:
+            self._made_late[name] = self._part(name)
+        return self._made_late[name]
 
     def sync(self) -> dict[str, int]:
         """Bring what is written to the disk; the length of each file that only grows."""
@@ -199,10 +218,8 @@ class RunFolder:
             stream.writelines(line + b"\n" for line in self.found())
 
     def _parts(self) -> list[Part]:
-        if self._skipped is None and (self.path / "skipped.jsonl").exists():
-            self._skipped = self._part("skipped.jsonl")
-        parts = [self.items, self.failed, self._skipped]
-        return [part for part in parts if part is not None]
+        late = [name for name in (_SKIPPED, NOTES) if (self.path / name).exists()]
+        return [self.items, self.failed, *map(self._late_part, late)]
 
     def close(self, state: str, stats: dict[str, Any]) -> None:
         """Write the statistics and how it ended, and let go of the lock."""
@@ -219,6 +236,19 @@ class RunFolder:
                     (self.path / name).unlink(missing_ok=True)
         finally:
             self._let_go()
+
+    def discard(self) -> None:
+        """Remove it, as if the run had never begun."""
+        self._is_closed = True
+        for part in self._parts():
+            part.close()
+        self._let_go()
+        shutil.rmtree(self.path, ignore_errors=True)
+        left = run_folders(self.path.parents[2], self.path.parent.name)
+        if left:
+            _point_to(left[0])
+        elif (self.path.parent / LATEST).is_symlink():
+            (self.path.parent / LATEST).unlink()
 
     def _let_go(self) -> None:
         self.journal.close()
@@ -280,7 +310,8 @@ def run_folders(output: Path, name: str | None = None) -> list[Path]:
     """The folders of all runs below `output`, the newest first."""
     pattern = "*" if name is None else escape(name)
     files = (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json")
-    return sorted((file.parent for file in files), key=lambda folder: folder.name, reverse=True)
+    folders = (file.parent for file in files if file.parent.name != LATEST)
+    return sorted(folders, key=lambda folder: folder.name, reverse=True)
 
 
 def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
@@ -295,6 +326,8 @@ def runs_called(run: str | None, output: Path) -> list[dict[str, Any]]:
 
 def read_run(path: Path) -> dict[str, Any]:
     """The contents of a run's run.json, with its `folder`; raises UsageError if it is none."""
+    if path.is_symlink():
+        path = path.parent / path.readlink()
     file = path / "run.json"
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
@@ -312,7 +345,19 @@ def is_unfinished(facts: dict[str, Any]) -> bool:
     return facts.get("state") != "finished" and (facts["folder"] / JOURNAL).is_file()
 
 
+def _point_to(folder: Path) -> None:
+    """Make `latest` a link to it; at every instant there is the old one or the new one."""
+    beside = folder.with_name(f".{LATEST}.{secrets.token_hex(6)}")
+    latest = folder.with_name(LATEST)
+    with suppress(OSError):  # not every file system has links, and none needs this one
+        if latest.is_symlink() or not latest.exists():
+            beside.symlink_to(folder.name)
+            beside.replace(latest)
+
+
 def _is_run(path: Path) -> bool:
+    if path.name == LATEST:
+        return False
     # Killed while it began, a run has no run.json yet.
     return (path / "run.json").is_file() or re.fullmatch(_RUN_ID, path.name) is not None
 

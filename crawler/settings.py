@@ -17,9 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crawler.call import Call, parse_call
 from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
 from crawler.result import RETRYABLE_STATUSES
+from crawler.step import Step, step_name
 from crawler.version import __version__
 
 if TYPE_CHECKING:
@@ -125,18 +127,28 @@ class Settings:
     """Whether links are left out that seem to lead into an endless site (see `crawler.traps`)."""
     log_skipped: bool = False
     """Whether each link that is not followed is a line in `skipped.jsonl`."""
+    steps: tuple[Call | Step, ...] = ()
+    """What items go through, behind the spider's own steps."""
     csv_safe: bool = False
     """Whether text that a spreadsheet would take for a formula gets a `'` in CSV outputs."""
     csv_bom: bool = False
     """Whether CSV outputs begin with a byte order mark, by which Excel knows that it is UTF-8."""
+    key: str | None = None
+    """A field; of several items that have one value there, outputs get the last one."""
+    publish_every: float | None = None
+    """Outputs are also replaced every so many seconds, by what is there so far."""
     keep_runs: int = 10
     """Run folders of a name that are kept."""
 
     def as_json(self) -> dict[str, object]:
         """Name and value of each, for people to read."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        lists = {name: list(v) for name, v in values.items() if isinstance(v, tuple)}
         plain = (str, int, float, type(None))
+        lists = {
+            name: [each if isinstance(each, plain) else _name_of(each) for each in v]
+            for name, v in values.items()
+            if isinstance(v, tuple)
+        }
         others = {name: v if isinstance(v, plain) else str(v) for name, v in values.items()}
         return {
             **others,
@@ -167,6 +179,10 @@ class Settings:
         Who asks for 16 workers and nothing else wants them all at work, also on a single site.
         """
         return self.per_host or max(8, self.slots)
+
+
+def _name_of(step: object) -> str:
+    return str(step) if isinstance(step, Call) else step_name(step)
 
 
 def _number(
@@ -260,6 +276,26 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _duration(value: object) -> float:
+    """Seconds, or text such as `90s`, `5m`, `2h`."""
+    unit = 1.0
+    if isinstance(value, str) and value[-1:] in _SECONDS:
+        unit, value = _SECONDS[value[-1]], value[:-1]
+    seconds: float = _number(float, 0, "seconds, minutes (5m) or hours (2h)")(value) * unit
+    if seconds < 1:
+        raise ValueError(f"{seconds:g} seconds are too few; the least is 1")
+    return seconds
+
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _field(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is no name of a field")
+    return value
+
+
 def _patterns(value: object) -> tuple[str, ...]:
     patterns = _texts(value)
     for pattern in patterns:
@@ -268,6 +304,16 @@ def _patterns(value: object) -> tuple[str, ...]:
         except re.error as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
     return patterns
+
+
+def _steps(value: object) -> tuple[Call | Step, ...]:
+    steps: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
+    for step in steps:
+        if not callable(step) and not isinstance(step, (str, Call)):
+            raise ValueError(  # noqa: TRY004
+                f"{step!r} is no step; write \"dedupe('id')\" or module:function"
+            )
+    return tuple(parse_call(step) if isinstance(step, str) else step for step in steps)
 
 
 def _statuses(value: object) -> tuple[int, ...]:
@@ -371,8 +417,11 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "drop_parameters": _texts,
     "traps": _switch,
     "log_skipped": _switch,
+    "steps": _steps,
     "csv_safe": _switch,
     "csv_bom": _switch,
+    "key": _field,
+    "publish_every": _duration,
     "keep_runs": _number(int, 1, "runs"),
 }
 

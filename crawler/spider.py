@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crawler.request import Request
-from crawler.result import Item
+from crawler.step import Step
 
 F = TypeVar("F", bound=Callable[..., Any])
 Start = Iterable[str | Request] | Callable[..., Iterable[str | Request]]
-Step = Callable[[Item], Item | None]
 
 _MARK = "__crawl_spider__"
 
@@ -26,7 +25,8 @@ class Options:
     url: str | None = None
     start: Start | None = None
     practice_site: str | None = None
-    steps: Sequence[Step] = ()
+    steps: Sequence[Step | str] = ()
+    item: type | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +36,8 @@ def spider(
     name: str | None = None,
     start: Start | None = None,
     practice_site: str | None = None,
-    steps: Sequence[Step] = (),
+    steps: Sequence[Step | str] = (),
+    item: type | None = None,
     **settings: Any,
 ) -> Callable[[F], F]:
     """Mark a function as a spider; the function itself stays as it is.
@@ -47,13 +48,16 @@ def spider(
     `--pages`; names of the function's own keyword arguments may stand in it too. `start` gives the
     start requests instead: a list of URLs or Requests, or a function that returns one.
     `practice_site` says why the real site can't be crawled; the bundled practice site is crawled in
-    its place. `steps` are callables `item -> item | None`, applied in order as results are
-    committed. All else is a setting (`pages=`, `mode=`, `delay=`, ...), which the command line
-    overrides.
+    its place. `steps` are callables `item -> item | None`, or text such as `"dedupe('id')"`,
+    applied in order as results are committed, before those of the setting `steps`. `item` is what
+    the step `validate` checks items against: a dataclass or TypedDict. All else is a setting
+    (`pages=`, `mode=`, `delay=`, ...), which the command line overrides.
     """
     if callable(url):
         raise TypeError("write @spider() with brackets: @spider(url='https://...')")
-    options = Options(name, url, start, practice_site, tuple(steps), settings)
+    if isinstance(steps, str):
+        raise TypeError(f"steps is a list: steps=[{steps!r}]")
+    options = Options(name, url, start, practice_site, tuple(steps), item, settings)
 
     def mark(function: F) -> F:
         setattr(function, _MARK, options)

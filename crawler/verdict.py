@@ -27,6 +27,9 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     A crawl whose every page failed, or that found too few items, doesn't replace what an earlier
     one found.
     """
+    nothing = "nothing is published"
+    if settings.publish_every is not None:
+        nothing = "nothing more is published"
     failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
     if stats.failed_items:
         failed += f", and {stats.failed_items} items"
@@ -34,23 +37,21 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     if stats.blocked and not is_blocked:
         failed += f"; blocked or given up: {_hosts(stats)}"
     if stats.stopped_by and not is_finished:
-        return Verdict(
-            6, f"stopped after {stats.stopped_by}; nothing is published", is_published=False
-        )
+        return Verdict(6, f"stopped after {stats.stopped_by}; {nothing}", is_published=False)
     if not is_finished:
-        return Verdict(130, "interrupted; nothing is published", is_published=False)
+        return Verdict(130, f"interrupted; {nothing}", is_published=False)
     if is_blocked:
         how = ", ".join(sorted(stats.failures))
         problem = f"blocked by the site {_hosts(stats)}: {failed} ({how})"
         return Verdict(7, problem, is_published=False)
     if stats.failed and not stats.pages:
-        return Verdict(3, f"{failed}; nothing is published", is_published=False)
+        return Verdict(3, f"{failed}; {nothing}", is_published=False)
     if stats.failed_items and not stats.items:
-        return Verdict(3, f"{failed}; nothing is published", is_published=False)
+        return Verdict(3, f"{failed}; {nothing}", is_published=False)
     if stats.gave_up:
-        return Verdict(3, f"gave up: {stats.gave_up}; nothing is published", is_published=False)
+        return Verdict(3, f"gave up: {stats.gave_up}; {nothing}", is_published=False)
     if stats.items < settings.min_items:
-        few = f"{stats.items} items, fewer than {settings.min_items}; nothing is published"
+        few = f"{stats.items} items, fewer than {settings.min_items}; {nothing}"
         return Verdict(4, few, is_published=False)
     if stats.failed + stats.failed_items > settings.max_failed:
         return Verdict(3, failed, is_published=True)

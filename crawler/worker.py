@@ -360,6 +360,7 @@ def _result(
         body_bytes=len(exchange.body) if exchange is not None else 0,
         fetch_seconds=fetched - started,
         spider_seconds=now - fetched,
+        fetched_at=time.time() - (now - fetched),
     )
 
 

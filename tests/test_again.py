@@ -234,7 +234,7 @@ def published() -> bytes:
 
 
 def last(name: str) -> Any:
-    file = max(Path("output/runs").glob("*/*/stats.json")).with_name(name)
+    file = max(Path("output/runs").glob("*/2*/stats.json")).with_name(name)
     text = file.read_text()
     return json.loads(text) if name.endswith(".json") else list(map(json.loads, text.splitlines()))
 
@@ -254,7 +254,7 @@ def test_afterwards_all_is_as_if_nothing_had_failed(
     assert crawl(*run).returncode == 3
     assert len(last(FAILED)) == 7
     before = published()
-    (old,) = Path("output/runs/flaky").glob("*/")
+    (old,) = Path("output/runs/flaky").glob("2*/")
     kept = {path.name: path.read_bytes() for path in old.iterdir()}
     done = crawl("retry", "flaky", *MODES[mode])
     assert done.returncode == 0, done.stderr
@@ -309,7 +309,7 @@ def test_killed_at_any_moment_nothing_is_lost(flaky: str, site: PracticeSite) ->
     run = command(flaky, site, "-a", "pages=60", "-a", "every=2")
     assert crawl(*run).returncode == 3
     before = published()
-    (old,) = Path("output/runs/flaky").glob("*/")
+    (old,) = Path("output/runs/flaky").glob("2*/")
     kept = {path.name: path.read_bytes() for path in old.iterdir()}
     lots = random.Random(next(keys))
     kills = 0
@@ -461,7 +461,7 @@ def test_what_can_not_be_retried_is_refused(flaky: str, site: PracticeSite) -> N
     assert "nothing to retry: there is no run flaky in output" in done.stderr
     run = command(flaky, site)
     assert crawl(*run).returncode == 3
-    (folder,) = Path("output/runs/flaky").glob("*/")
+    (folder,) = Path("output/runs/flaky").glob("2*/")
     whole = (folder / ITEMS).read_bytes()
     (folder / ITEMS).write_bytes(whole + b'{"n": 1}\n')
     done = crawl("retry", "flaky")
@@ -474,7 +474,7 @@ def test_what_can_not_be_retried_is_refused(flaky: str, site: PracticeSite) -> N
     (folder / JOURNAL).write_bytes(journal[: len(journal) // 2])
     assert "can't be read" in crawl("retry", str(folder)).stderr
     (folder / JOURNAL).write_bytes(journal)
-    assert [path.name for path in Path("output/runs/flaky").glob("*/")] == [folder.name]
+    assert [path.name for path in Path("output/runs/flaky").glob("2*/")] == [folder.name]
     assert crawl("retry", folder.name).returncode == 0
 
 
@@ -497,7 +497,7 @@ def test_at_work_it_is_not_retried(flaky: str, site: PracticeSite) -> None:
     run = command(flaky, site, "--delay", "0.1")
     with subprocess.Popen([*CRAWL, *run], stderr=subprocess.PIPE, process_group=0) as process:
         try:
-            while not list(Path("output").glob("runs/*/*/run.json")):
+            while not list(Path("output").glob("runs/*/2*/run.json")):
                 time.sleep(0.02)
             time.sleep(0.3)
             done = crawl("retry", "flaky")

@@ -224,7 +224,7 @@ def test_a_flag_beats_the_environment_beats_the_spider_beats_the_file(tmp_cwd: P
         "def s(response):\n    yield {}\n",
     )
     crawl("run", str(file), "--workers", "4", CRAWL_DELAY="0.03", CRAWL_WORKERS="3")
-    (run,) = Path("output/runs/s").glob("*/run.json")
+    (run,) = Path("output/runs/s").glob("2*/run.json")
     settings = published(run)["settings"]
     names = ["timeout", "retries", "delay", "workers"]
     assert [settings[name] for name in names] == [1, 2, 0.03, 4]
@@ -312,7 +312,7 @@ def test_failed_pages_are_listed_and_the_run_goes_on(site: PracticeSite, tmp_cwd
         f"{site.url}/headers",
         f"{site.url}/headers?2",
     ]
-    (log,) = Path("output/runs/s").glob("*/failed.jsonl")
+    (log,) = Path("output/runs/s").glob("2*/failed.jsonl")
     records = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(r["url"], r["kind"], r["attempts"]) for r in records] == [
         (f"{site.url}/status/404", "status", 1),
@@ -351,7 +351,7 @@ def test_a_long_crawl_tells_where_its_time_went(site: PracticeSite, tmp_cwd: Pat
         " of the time waited for the delay of hosts: more workers would not help"
     )
     assert where == "-> output/s.json"
-    (stats,) = (published(path) for path in Path("output/runs/s").glob("*/stats.json"))
+    (stats,) = (published(path) for path in Path("output/runs/s").glob("2*/stats.json"))
     assert sum(stats["time"].values()) == pytest.approx(1)
     assert stats["time"]["delay"] > 0.5
 
@@ -427,7 +427,7 @@ def test_one_signal_finishes_what_is_in_flight(
     assert process.returncode == 128 + number
     assert "Traceback" not in said
     assert published("output/slow.json") == [1], "the old file is still there"
-    (run,) = Path("output/runs/slow").glob("*/run.json")
+    (run,) = Path("output/runs/slow").glob("2*/run.json")
     assert published(run)["state"] == "stopped"
     items = [json.loads(line) for line in run.with_name("items.jsonl").read_text().splitlines()]
     assert [item["url"] for item in items] == [
@@ -480,7 +480,7 @@ def test_what_a_killed_crawl_left_in_memory_is_removed_by_the_next(tmp_cwd: Path
     file = spider_file(tmp_cwd / "slow.py", SLOW.replace("0.3", "60"))
     process = start_crawl("run", str(file), "--urls", "http://x.test/", "--mode", "processes")
     until(Path("at-work").exists)
-    (run,) = Path("output/runs/slow").glob("*/run.json")
+    (run,) = Path("output/runs/slow").glob("2*/run.json")
     block = Path("/dev/shm") / published(run)["progress"]
     if not block.exists():
         pytest.skip("shared memory shows up nowhere here")

@@ -61,7 +61,7 @@ def files(folder: Path) -> tuple[bytes, bytes]:
     """The output, and what failed."""
     # A run that was killed before its folder was complete has no statistics; one that was killed
     # after it was complete, but before it ended, is followed by a new one.
-    stats = max(folder.glob("output/runs/graph/*/stats.json"))
+    stats = max(folder.glob("output/runs/graph/2*/stats.json"))
     failed = stats.with_name("failed.jsonl")
     return (folder / "output/graph.json").read_bytes(), failed.read_bytes()
 
@@ -105,7 +105,7 @@ def orphans(group: int) -> list[psutil.Process]:
 
 def is_left_unfinished(folder: Path) -> bool:
     states = [
-        json.loads(file.read_text())["state"] for file in folder.glob("output/runs/*/*/run.json")
+        json.loads(file.read_text())["state"] for file in folder.glob("output/runs/*/2*/run.json")
     ]
     return bool(states) and states != ["finished"]
 
@@ -146,7 +146,7 @@ def kill_and_resume(place: Place, folder: Path, mode: str, seed: int) -> tuple[i
         _, said = process.communicate()
         assert process.returncode == 3, said
         assert files(here) == (place.output, place.failed), f"{mode}, seed {seed}"
-        journal = max(here.glob("output/runs/graph/*/journal.sqlite"))
+        journal = max(here.glob("output/runs/graph/2*/journal.sqlite"))
         with sqlite3.connect(journal) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         connection.close()
@@ -243,7 +243,7 @@ def test_f2_killed_workers_cost_nothing(place: Place, tmp_path: Path) -> None:
 def committed(folder: Path) -> int:
     """How many requests are done at the last checkpoint."""
     count = 0
-    for journal in folder.glob("output/runs/*/*/journal.sqlite"):
+    for journal in folder.glob("output/runs/*/2*/journal.sqlite"):
         with suppress(sqlite3.Error):
             connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
             query = "SELECT count(*) FROM requests WHERE rank IS NOT NULL"
@@ -394,7 +394,7 @@ def stopped(place: Place, tmp_path: Path) -> Path:
     spider_file(tmp_path / "graph.py", GRAPH)
     done = run(place.command("--max-failures", "3"), tmp_path)
     assert done.returncode == 6
-    (folder,) = tmp_path.glob("output/runs/graph/*/")
+    (folder,) = tmp_path.glob("output/runs/graph/2*/")
     return folder
 
 

@@ -81,7 +81,7 @@ def test_it_can_be_ignored_and_the_log_says_so(fresh: PracticeSite, tmp_cwd: Pat
     done = crawl("run", "read.py", "--urls", f"{fresh.url}/empty", "--ignore-robots")
     assert done.returncode == 0, done.stderr
     assert "robots.txt is ignored" in done.stderr
-    (run,) = tmp_cwd.glob("output/runs/read/*/run.json")
+    (run,) = tmp_cwd.glob("output/runs/read/2*/run.json")
     assert json.loads(run.read_text())["settings"]["robots"] is False
     assert "robots.txt is ignored" in run.with_name("run.log").read_text()
     assert stats(fresh)["robots"] == 0

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "crawler"
 DATA = {
     "errors",
     "links",
+    "call",
     "pages",
     "request",
     "response",
@@ -21,6 +22,7 @@ DATA = {
     "settings",
     "spider",
     "thumbnail_rule",
+    "step",
     "version",
 }
 RULES = {
@@ -45,7 +47,10 @@ RULES = {
     "gate",
     "history",
     "journal",
+    "keys",
     "limits",
+    "newest",
+    "notes",
     "open_files",
     "outage",
     "part",
@@ -54,6 +59,7 @@ RULES = {
     "politeness",
     "process",
     "publish",
+    "remote",
     "retry",
     "robots",
     "scope",
@@ -63,6 +69,7 @@ RULES = {
     "canonical",
     "start",
     "thumbnails",
+    "steps",
     "traps",
     "url",
     "wording",
@@ -78,6 +85,7 @@ STAGES = {
     "parcel",
     "pipeline",
     "progress",
+    "refresh",
     "run_folder",
     "scheduler",
     "worker",
@@ -91,6 +99,7 @@ BETWEEN_STAGES = {
     ("worker", "fetchers"),
     ("output", "exporters"),
     ("parcel", "loader"),
+    ("refresh", "output"),
 }
 
 # A third-party package has one home.
@@ -111,6 +120,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "charset_normalizer": "response.py",
     "tenacity": "retry.py",
     "filelock": "run_folder.py",
+    "fsspec": "remote.py",
     "idna": "canonical.py",
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",

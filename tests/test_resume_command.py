@@ -50,7 +50,7 @@ def project(site: PracticeSite, tmp_path: Path) -> Path:
 
 
 def run_folder(project: Path) -> Path:
-    (folder,) = project.glob("output/runs/pages/*/")
+    (folder,) = project.glob("output/runs/pages/2*/")
     return folder
 
 
@@ -81,7 +81,7 @@ def test_the_folder_is_told_where_the_name_is_not_enough(
     site: PracticeSite, tmp_path: Path
 ) -> None:
     said = begin(tmp_path, site, "--output-dir", "other place")
-    (folder,) = tmp_path.glob("other place/runs/pages/*/")
+    (folder,) = tmp_path.glob("other place/runs/pages/2*/")
     assert f"`crawl resume '{folder}'` goes on from here" in said
     said = crawl(tmp_path, "run", "pages.py", "--output-dir", "other place").stderr
     assert "names no start" in said

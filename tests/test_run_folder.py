@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from crawler import run_folder
 from crawler.errors import LockedError, UsageError
-from crawler.run_folder import RunFolder, latest_runs, new_run_id
+from crawler.run_folder import RunFolder, latest_runs, new_run_id, read_run
 
 log = logging.getLogger("crawler.test")
 
@@ -281,6 +282,50 @@ def test_what_can_not_be_read_is_not_listed(tmp_path: Path, content: str) -> Non
     folder = closed(tmp_path)
     (folder.path / "run.json").write_text(content)
     assert latest_runs(tmp_path) == []
+
+
+# ---- The latest one ----
+
+
+def test_latest_leads_to_the_newest_run(tmp_path: Path, ids: list[str]) -> None:
+    ids += ["1", "2", "3"]
+    latest = tmp_path / "runs/posts/latest"
+    first = closed(tmp_path)
+    assert latest.resolve() == first.path
+    assert os.readlink(latest) == "1", "the folder may be moved"
+    second = closed(tmp_path)
+    assert latest.resolve() == second.path
+    assert read_run(latest) == read_run(second.path), "its name is that of the run"
+    assert [facts["id"] for facts in latest_runs(tmp_path)] == ["2", "1"]
+    third = RunFolder.create(tmp_path, "posts")
+    third.remove_older(keep=1)
+    third.discard()
+    assert not latest.is_symlink(), "the last run was discarded"
+    assert sorted(p.name for p in latest.parent.iterdir() if p.name != ".lock") == []
+
+
+def test_a_run_that_is_discarded_leaves_latest_to_the_one_before(tmp_path: Path) -> None:
+    first = closed(tmp_path)
+    RunFolder.create(tmp_path, "posts").discard()
+    assert (tmp_path / "runs/posts/latest").resolve() == first.path
+
+
+def test_where_no_link_can_be_made_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Operation not supported")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    assert closed(tmp_path).path.is_dir()
+
+
+def test_what_is_called_latest_and_is_no_link_stays(tmp_path: Path) -> None:
+    """As a copy of the folder may have made it."""
+    (tmp_path / "runs/posts/latest").mkdir(parents=True)
+    (tmp_path / "runs/posts/latest/mine").touch()
+    closed(tmp_path).remove_older(keep=1)
+    assert (tmp_path / "runs/posts/latest/mine").exists()
 
 
 # ---- Runs that leave nothing ----

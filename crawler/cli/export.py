@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.flags import csv_options, flag_layers
+from crawler.cli.flags import flag_layers, output_options
 
 if TYPE_CHECKING:
     from crawler.result import Item
@@ -40,7 +40,7 @@ Examples:
 @click.option("--where", metavar="EXPR", help="Only items for which this JMESPath is true.")
 @click.option("--sort", metavar="FIELD", help="By this field; items wait in memory.")
 @click.option("--output-dir", default="output", help="Where to look for runs (output).")
-@csv_options
+@output_options
 def export(
     source: str,
     outputs: tuple[str, ...],
@@ -48,7 +48,7 @@ def export(
     where: str | None,
     sort: str | None,
     output_dir: str,
-    **flags: bool | None,
+    **flags: str | bool | None,
 ) -> None:
     """Write the items of RUN (a run's name, id or folder) or FILE (.json, .jsonl) to other files.
 
@@ -56,19 +56,18 @@ def export(
     """
     from crawler.cli.console import say
     from crawler.cli.session import broken_pipe_is_the_end
-    from crawler.output import check_targets, parse_target, publish_items
+    from crawler.output import check_targets, parse_target, publish_items, target_options
     from crawler.settings import from_environment, from_file, resolve
 
     settings = resolve([from_file(Path("crawl.toml")), *from_environment(), *flag_layers(flags)])
     found = _source(source, Path(output_dir))
-    csv = {"csv_safe": settings.csv_safe, "csv_bom": settings.csv_bom}
-    targets = [parse_target(text, found.names, **csv) for text in outputs]
+    targets = [parse_target(text, found.names, **target_options(settings)) for text in outputs]
     choice = _Choice(found.items, fields, where, sort)
     check_targets(targets)
     with broken_pipe_is_the_end():
         for target in targets:
             publish_items(choice.lines, target)
-            if target.path is not None:
+            if not target.is_stdout:
                 say(f"-> {target}")
 
 
@@ -128,13 +127,9 @@ def _whole_lines(path: Path) -> int:
 
 
 def _of_run(path: Path, size: int) -> Iterator[Item]:
-    """The items in the first `size` bytes: a crawl that is at work may add to them meanwhile."""
-    with path.open("rb") as file:
-        for line in file:
-            size -= len(line)
-            if size < 0 or not line.endswith(b"\n"):
-                return
-            yield json.loads(line)
+    from crawler.part import lines_up_to
+
+    return map(json.loads, lines_up_to(path, size))
 
 
 def _of_lines(path: Path) -> Iterator[Item]:

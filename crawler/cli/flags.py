@@ -84,9 +84,26 @@ _SETTINGS = (
         metavar="BYTES",
         help="For each worker process, beyond its own; 500M, 2G.",
     ),
+    click.option(
+        "--publish-every",
+        metavar="TIME",
+        help="Replace the outputs now and then by what is there so far: 5m, 90s, 2h.",
+    ),
+    click.option(
+        "--step",
+        "steps",
+        multiple=True,
+        metavar="STEP",
+        help="For items, after the spider's own steps: dedupe('id'), module:function; repeatable.",
+    ),
     click.option("--keep-runs", metavar="N", help="Run folders to keep (10)."),
 )
-_CSV = (
+_OUTPUT = (
+    click.option(
+        "--key",
+        metavar="FIELD",
+        help="Of items with one value there, outputs get the last; in SQLite the primary key.",
+    ),
     click.option(
         "--csv-safe/--no-csv-safe",
         default=None,
@@ -112,12 +129,12 @@ _DISPLAY = (
 
 def setting_options(command: Command) -> Command:
     """The flags of a crawl's settings; `command` gets them as keyword arguments."""
-    return _with((*_SETTINGS, *_CSV), command)
+    return _with((*_SETTINGS, *_OUTPUT), command)
 
 
-def csv_options(command: Command) -> Command:
-    """Those of the settings that are about CSV."""
-    return _with(_CSV, command)
+def output_options(command: Command) -> Command:
+    """Those of the settings that are about outputs."""
+    return _with(_OUTPUT, command)
 
 
 def display_options(command: Command) -> Command:

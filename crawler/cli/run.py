@@ -40,9 +40,9 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
     "outputs",
     multiple=True,
     metavar="FILE[:FORMAT]",
-    help="Where items go, - for stdout: json, jsonl, csv, xml, md, sqlite or parquet, by suffix; "
-    "compressed with .gz or .zst; {name}, {date}, {time}, {run}. Repeatable. Default: "
-    "output/NAME.json.",
+    help="Where items go, - for stdout, s3://... elsewhere: json, jsonl, csv, xml, md, sqlite or "
+    "parquet, by suffix; compressed with .gz or .zst; {name}, {date}, {time}, {run}. Repeatable. "
+    "Default: output/NAME.json.",
 )
 @click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
 @click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")

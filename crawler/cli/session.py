@@ -165,7 +165,7 @@ def _about(crawl: Crawl, again: str) -> About:
     return About(
         how_to_resume=again,
         folder=crawl.folder.path,
-        files=[str(target) for target in crawl.targets if target.path is not None],
+        files=[str(target) for target in crawl.targets if not target.is_stdout],
         mode=crawl.settings.mode,
     )
 

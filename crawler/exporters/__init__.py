@@ -8,7 +8,7 @@ lines can take as it is. A format that must know all items before it writes the 
 from __future__ import annotations
 
 import importlib
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from crawler.errors import UsageError
 
@@ -59,7 +59,7 @@ class Exporter(Protocol):
         ...
 
 
-def make_exporter(format_name: str, **options: bool) -> Exporter:
+def make_exporter(format_name: str, **options: Any) -> Exporter:
     """The exporter of a format in FORMATS; `options` are those of its class.
 
     Raises UsageError when a package that it needs is not installed.

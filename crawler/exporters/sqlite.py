@@ -2,6 +2,7 @@
 
 Columns are INTEGER, REAL or TEXT; one that holds several kinds has no type, so that SQLite
 converts nothing. Booleans are 0 and 1; lists, dicts and integers beyond 64 bits are JSON text.
+With a key, its column is the primary key; the items must not have one value there twice.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class SqliteExporter(TypedTable):
     Items without any names make no table, because SQLite has none without columns.
     """
 
+    def __init__(self, *, key: str | None = None) -> None:
+        super().__init__()
+        self._key = key
+
     def open(self, stream: BinaryIO) -> None:
         """Make the table."""
         self._stream = stream
@@ -70,7 +75,11 @@ class SqliteExporter(TypedTable):
                 unique = f"{name}_{number}"
             taken.add(unique.lower())
             quoted = unique.replace('"', '""')
-            yield f'"{quoted}" {_type(kind)}'
+            if name != self._key:
+                yield f'"{quoted}" {_type(kind)}'
+                continue
+            # An INTEGER PRIMARY KEY would be the rowid, and so the order; INT is the same else.
+            yield f'"{quoted}" {_type(kind).replace("INTEGER", "INT")} PRIMARY KEY'
 
     def write(self, line: bytes) -> None:
         """Add one row."""
