@@ -61,7 +61,7 @@ def test_a_name_is_looked_up_in_the_spiders_folder(tmp_cwd: Path) -> None:
     assert len(published("output/count.json")) == 4
 
 
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 def test_the_articles_function_runs_unchanged(mode: str, tmp_cwd: Path) -> None:
     (tmp_cwd / "mymodule.py").write_text(
         "import time\n\n"
@@ -410,7 +410,7 @@ def slow(url):
 """
 
 
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_finishes_what_is_in_flight(
     number: signal.Signals, mode: str, tmp_cwd: Path
@@ -436,7 +436,7 @@ def test_one_signal_finishes_what_is_in_flight(
     assert items
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes"])
+@pytest.mark.parametrize("mode", ["threads", "processes", "async"])
 def test_a_second_signal_ends_at_once(mode: str, tmp_cwd: Path) -> None:
     file = spider_file(tmp_cwd / "slow.py", SLOW.replace("0.3", "60"))
     process = start_crawl("run", str(file), "--urls", "http://x.test/{1..9}", "--mode", mode)

@@ -32,6 +32,7 @@ MODES = {
     "sequential": ["--mode", "sequential"],
     "threads": ["--mode", "threads", "-j", "3"],
     "processes": ["--mode", "processes", "-j", "2", "--concurrency", "4"],
+    "async": ["--mode", "async", "--concurrency", "8"],
 }
 RESUME = [*CRAWL, "resume", "--max-failures", "1000"]
 KILLS = 50

@@ -185,6 +185,8 @@ WAYS: list[dict[str, Any]] = [
     {"mode": "threads", "workers": 2, "window": 3},
     {"mode": "threads", "workers": 12},
     {"mode": "processes", "workers": 2, "concurrency": 8},
+    {"mode": "processes", "workers": 2, "concurrency": 8, "fetcher": "requests"},
+    {"mode": "async", "concurrency": 16},
 ]
 
 
@@ -409,7 +411,7 @@ def test_what_was_left_out_can_be_listed(site: PracticeSite, tmp_cwd: Path) -> N
     assert {line["parent"] for line in lines} == {0}
 
 
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 def test_urgent_links_come_first_in_every_mode(
     site: PracticeSite, mode: str, tmp_cwd: Path
 ) -> None:

@@ -17,7 +17,7 @@ from command_line import crawl, spider_file
 from crawler import Response, demo, spider
 from crawler.demo import PracticeSite
 
-MODES = ["sequential", "threads", "processes"]
+MODES = ["sequential", "threads", "processes", "async"]
 
 
 @spider()

@@ -108,7 +108,8 @@ ROWS = [
 MODES: list[dict[str, Any]] = [
     {"mode": "sequential"},
     {"mode": "threads", "workers": 8},
-    {"mode": "processes", "workers": 2, "concurrency": 8},
+    {"mode": "processes", "workers": 2, "concurrency": 8, "fetcher": "requests"},
+    {"mode": "async", "concurrency": 8},
 ]
 
 
@@ -267,7 +268,7 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("way", ["link", "redirect"])
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 def test_t1_a_private_start_opens_its_own_host_only(
     site: PracticeSite, other_host: PracticeSite, mode: str, way: str
 ) -> None:

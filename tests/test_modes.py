@@ -33,6 +33,9 @@ WAYS = [
     {"mode": "processes", "workers": 1, "concurrency": 1},
     {"mode": "processes", "workers": 2, "concurrency": 8},
     {"mode": "processes", "workers": 3, "concurrency": 3},
+    {"mode": "processes", "workers": 2, "concurrency": 8, "fetcher": "requests"},
+    {"mode": "async", "concurrency": 1},
+    {"mode": "async", "concurrency": 16},
 ]
 
 
@@ -123,7 +126,7 @@ SAVED = REPOSITORY.parent / "shared" / "data" / "qiushibaike" / "pages"
 
 
 @pytest.mark.skipif(not SAVED.is_dir(), reason="the saved pages of 2020-11-03 are not here")
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 def test_the_thirteen_real_pages(mode: str, tmp_cwd: Path) -> None:
     """13 requests and one for robots.txt, 325 posts; the same bytes in every mode."""
     with served(tmp_cwd / "www") as (url, log):

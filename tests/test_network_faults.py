@@ -295,7 +295,7 @@ def limited(what: str, folder: Path, *command: str) -> Outcome:
     return outcome(process, folder, Path(command[0]).stem, began)
 
 
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 def test_f16_64_open_files_are_enough_for_500_hosts(tmp_path: Path, mode: str) -> None:
     """Connections are kept, but not more than there is room for."""
     spider_file(tmp_path / "page.py", PAGE)

@@ -47,7 +47,7 @@ def test_a_spider_by_name_gives_items_in_order(tmp_cwd: Path, site: PracticeSite
     assert (result.stats.pages, result.stats.requests) == (3, 3)
 
 
-@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
 def test_a_function_itself(mode: str, site: PracticeSite) -> None:
     result = crawler.run(titles, pages=2, site=site.url, mode=mode, arguments={"mark": "!"})
     assert [(item["page"], item["mark"]) for item in result.items] == [(1, "!"), (2, "!")]
@@ -136,7 +136,7 @@ def test_a_flaky_page_is_tried_again_and_a_patient_server_is_obeyed(site: Practi
     assert [(f["status"], f["attempts"]) for f in result.failures] == [(503, 2)]
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes"])
+@pytest.mark.parametrize("mode", ["threads", "processes", "async"])
 def test_f29_a_page_that_is_stuck_fails_by_itself(mode: str, tmp_cwd: Path) -> None:
     file = spider_file(
         tmp_cwd / "stuck.py",
@@ -259,7 +259,7 @@ def test_what_spiders_print_in_other_processes_is_printed_here(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["crawler", "queue", "json", "requests", "tenacity"])
-@pytest.mark.parametrize("mode", ["threads", "processes"])
+@pytest.mark.parametrize("mode", ["threads", "processes", "async"])
 def test_a_spider_file_may_have_any_name(mode: str, name: str, tmp_cwd: Path) -> None:
     file = tmp_cwd / "mine" / f"{name}.py"
     file.parent.mkdir()

@@ -13,7 +13,7 @@ from command_line import crawl, spider_file
 from crawler import Request, Response, spider
 from crawler.demo import PracticeSite
 
-MODES = ["sequential", "threads", "processes"]
+MODES = ["sequential", "threads", "processes", "async"]
 
 
 @spider()

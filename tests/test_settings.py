@@ -88,7 +88,11 @@ def test_a_retry_policy_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("mode", "thread", "unknown mode 'thread'; choose sequential, threads, processes, or"),
+        (
+            "mode",
+            "thread",
+            "unknown mode 'thread'; choose sequential, threads, processes, async, or",
+        ),
         ("mode", 3, "unknown mode 3"),
         ("workers", 0, "0 workers is too few; the least is 1"),
         ("workers", -1, "-1 workers is too few"),
@@ -124,6 +128,8 @@ def test_a_retry_policy_is_taken_as_it_is() -> None:
         ("user_agent", None, "None is no line of text"),
         ("private_addresses", "never", "unknown rule 'never'; choose auto, allow or deny"),
         ("max_page_links", 0, "0 links is too few; the least is 1"),
+        ("fetcher", "curl", "unknown fetcher 'curl'; choose auto, requests, aiohttp"),
+        ("fetcher", "aiohttp", "aiohttp isn't for mode threads, use auto or requests"),
         ("worker_memory", "2T", "'2T' is no whole number of bytes"),
         ("worker_memory", "M", "'' is no number of bytes"),
         ("worker_memory", "infG", "'inf' is no number of bytes"),
