@@ -30,8 +30,8 @@ from crawler.address import is_public
 from crawler.content import ContentDecoder
 from crawler.errors import FetchError
 from crawler.fetchers import CHUNK, Exchange, Fetcher, make_fetcher, sent_headers
-from crawler.fetchers.connection import MAX_HEADER_BYTES, refused
 from crawler.fetchers.failures import Kinds, classify
+from crawler.fetchers.limits import MAX_HEADER_BYTES, refused
 from crawler.request import Request
 from crawler.result import Failure
 from crawler.url import host, wire_url

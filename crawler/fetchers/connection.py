@@ -23,11 +23,9 @@ from urllib3.util.connection import allowed_gai_family
 
 from crawler.address import is_public
 from crawler.errors import FetchError
+from crawler.fetchers.limits import MAX_HEADER_BYTES, refused
 from crawler.result import Failure
 
-MAX_HEADER_BYTES = 256 * 1024
-"""Of one answer, those of all 1xx answers before it included. Servers send some hundred bytes to
-ten thousand; http.client alone would take 100 lines of 64 KiB, for each 1xx anew."""
 _MAX_INTERIM_ANSWERS = 2_000
 
 
@@ -186,17 +184,6 @@ class _Connection(HTTPConnection):
         if found and not public:
             raise refused(self.host, str(found[0][4][0]))
         return public
-
-
-def refused(host: str, address: str) -> FetchError:
-    """The failure of an exchange that may not go to a private address."""
-    return FetchError(
-        Failure(
-            "address",
-            f"{host} is at {address}, a private address where this request may not go; "
-            "see the setting private_addresses",
-        )
-    )
 
 
 class _TLSConnection(_Connection, HTTPSConnection):

@@ -16,8 +16,9 @@ import urllib3.exceptions as urllib3
 from crawler.content import ContentDecoder
 from crawler.errors import FetchError
 from crawler.fetchers import CHUNK, Exchange, sent_headers
-from crawler.fetchers.connection import MAX_HEADER_BYTES, Pool, Terms, TLSPool
+from crawler.fetchers.connection import Pool, Terms, TLSPool
 from crawler.fetchers.failures import Kinds, classify
+from crawler.fetchers.limits import MAX_HEADER_BYTES
 from crawler.request import Request
 
 _WIRE_FACTOR = 4
