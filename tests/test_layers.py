@@ -115,6 +115,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "uvloop": "executors/aio.py",
     "bs4": "response.py",
     "lxml": "response.py",
+    "selectolax": "response.py",
     "parsel": "response.py",
     "w3lib": "response.py",
     "charset_normalizer": "response.py",
