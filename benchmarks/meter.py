@@ -30,7 +30,7 @@ from pathlib import Path
 import psutil
 
 REPOSITORY = Path(__file__).parents[1]
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _SAMPLE_SECONDS = 0.2
 _LEFT_OVER_SECONDS = 10.0
 """What a command left running is given to end, then it is killed."""
@@ -84,28 +84,34 @@ def measure(
 
 
 def _main(report: str, seconds: str, cwd: str, *command: str) -> None:
-    _adopt_orphans()
+    _tell_the_kernel()
     peak = _Peak()
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd)
-    peak.start()
     try:
-        code = process.wait(float(seconds))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        code = process.wait()
-    wall = time.perf_counter() - begin
-    peak.stop()
-    _wait_for_the_rest()
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, cwd=cwd)
+        peak.start()
+        try:
+            code = process.wait(float(seconds))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        wall = time.perf_counter() - begin
+        peak.stop()
+        _wait_for_the_rest()
+    finally:
+        _kill_all()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cost = Cost(used.ru_utime + used.ru_stime, wall, peak.bytes, code)
     Path(report).write_text(json.dumps(asdict(cost)), encoding="utf-8")
 
 
-def _adopt_orphans() -> None:
+def _tell_the_kernel() -> None:
+    """Orphans below are ours; and with whoever asked for this gone, it ends, and they with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+    for option, value in ((_PR_SET_CHILD_SUBREAPER, 1), (_PR_SET_PDEATHSIG, signal.SIGTERM)):
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
 
 
 def _wait_for_the_rest() -> None:

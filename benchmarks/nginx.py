@@ -138,7 +138,7 @@ http {{
         location = /robots.txt {{ return 404; }}
         location /files {{ internal; alias {folder}; }}
         location / {{ {_answer(latency, weather)} }}
-        location /stall/ {{ internal; echo_sleep 60; echo_exec /files$uri; }}
+        location /stall/ {{ internal; echo_sleep 60; echo late; }}
     }}
 }}
 """

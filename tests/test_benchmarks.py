@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 from time import perf_counter
 from urllib.error import HTTPError
 
+import psutil
 import pytest
 
 from benchmarks import __main__ as front_door
@@ -21,6 +24,7 @@ from benchmarks.rounds import HERE, Bench, Runs
 from benchmarks.table import number, of_runs, spread
 from benchmarks.workloads import NAMES, workload
 from conftest import REPOSITORY
+from deadline import wait_until
 
 START = "http://127.0.0.1:1/index.html"
 
@@ -32,7 +36,8 @@ def site(tmp_path: Path) -> Path:
     (folder / "sub").mkdir(parents=True)
     (folder / "index.html").write_text(
         "<meta charset=utf-8><title> The\n index</title>"
-        "<a href='a.html#x'></a><a href='a.html'></a><a href='x.png'></a><a href='gone.html'></a><a href='mailto:me'></a>"
+        "<a href='a.html#x'></a><a href='a.html'></a><a href='x.png'></a>"
+        "<a href='gone.html'></a><a href='mailto:me'></a>"
         "<a href='https://elsewhere.test/é'></a>"
     )
     (folder / "a.html").write_text("<title>A</title><a href='/sub/b.html'></a><a href=''></a>")
@@ -141,6 +146,26 @@ def test_a_command_that_takes_too_long_or_fails_is_told(tmp_path: Path) -> None:
     assert said.read_text() == "no\n"
     with pytest.raises(OSError, match="no such command"):
         measure(["/no such command"], cwd=tmp_path, said=said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
+def test_a_command_ends_with_whoever_measures_it(tmp_path: Path) -> None:
+    sleeper = f"open({str(tmp_path / 'began')!r}, 'w'); import time; time.sleep(60)"
+    script = (
+        "import sys; from pathlib import Path; from benchmarks.meter import measure\n"
+        f"measure([sys.executable, '-c', {sleeper!r}], cwd=Path(), said=Path('said.txt'))"
+    )
+    asking = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    wait_until(lambda: (tmp_path / "began").exists())
+    started = psutil.Process(asking.pid).children(recursive=True)
+    assert len(started) == 2
+    asking.kill()
+    asking.wait()
+    assert not psutil.wait_procs(started, timeout=20)[1]
 
 
 def program(name: str, pages: dict[str, dict[str, object]]) -> Program:

@@ -12,7 +12,10 @@ from typing import Protocol, cast
 from benchmarks.rounds import Bench
 from benchmarks.section import Section
 
-NAMES = ("docs", "seed", "latency")
+NAMES = (
+    *("docs", "seed", "latency", "frontier", "items", "growth", "soup", "faults"),
+    *("order", "formats", "mapping"),
+)
 """In the order of the document."""
 
 
