@@ -1,11 +1,8 @@
-"""What does a request cost in the engine itself? `python -m benchmarks.frontier [URLS]`
+"""What a URL costs in the engine itself: a made-up site, and an executor that answers at once.
 
-Crawls a made-up site, breadth first, with an executor that answers at once: no network, no
-spider. What is left is everything between: scheduler, ranks, dupefilter, frontier, journal on disk,
-collector, and the engine's loop. Each size runs in a process of its own; its memory is the highest
-that the process took, less what it took before the crawl. The journal of the last size is stopped
-in the middle and resumed, until the first request goes out. CPU seconds, for wall times say little
-on a shared machine.
+No network and no spider: what is left is everything between, scheduler, ranks, dupefilter,
+frontier, journal on disk, collector, and the engine's loop. Each size runs in a process of its own;
+its memory is the highest that the process took, less what it took before the crawl.
 """
 
 from __future__ import annotations
@@ -14,13 +11,17 @@ import json
 import logging
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
+from benchmarks.meter import REPOSITORY
+from benchmarks.rounds import Bench, say
+from benchmarks.section import Section
+from benchmarks.table import Table, spread
+from benchmarks.table import number as number_of
 from crawler.collector import Collector
 from crawler.engine import Engine
 from crawler.errors import CrawlError
@@ -32,6 +33,14 @@ from crawler.result import Item, Result
 from crawler.retry import RetryPolicy
 from crawler.scheduler import Scheduler
 
+NEEDS_NGINX = False
+SIZES = (100_000, 1_000_000, 10_000_000)
+COLUMNS = {
+    "us": "CPU, µs a URL",
+    "own us": "of these the executor's",
+    "bytes": "memory, bytes a URL",
+    "disk": "journal, bytes a URL",
+}
 SITE = "https://www.example.org/section/page/"
 LINKS = 4
 """New links on a page, at most: three pages of four are at the end of the site."""
@@ -62,9 +71,9 @@ class AtOnce(Executor):
         new = range(LINKS * number + 1, min(LINKS * number + LINKS + 1, self._pages))
         known = range(max(0, number - KNOWN), number)
         follow = [Request(f"{SITE}{link}") for link in (*new, *known)]
-        future.set_result(
-            Result(items=[{"n": number}], follow=follow, status=200, body_bytes=20_000)
-        )
+        # Items that differ in nothing but the number would look like those of an endless site.
+        item = {"n": number, "text": f"{number * 2_654_435_761 % 2**32:x}"}
+        future.set_result(Result(items=[item], follow=follow, status=200, body_bytes=20_000))
         return future
 
 
@@ -170,27 +179,35 @@ def highest_memory() -> int:
 
 def in_process(*arguments: object) -> dict[str, float]:
     """The same program for one measurement, so that each has its memory for itself."""
-    command = [sys.executable, "-m", "benchmarks.frontier", "--one", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    command = [sys.executable, "-m", "benchmarks.workloads.frontier", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=REPOSITORY)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def main(pages: int) -> None:
-    """Measure all sizes and print the table."""
-    print("| pages | CPU us a page | bytes of memory a page | bytes on disk |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        for size in [size for size in (pages // 100, pages // 10, pages) if size]:
-            found = in_process("crawl", size, Path(folder, f"{size}.sqlite"))
-            row = [found["us"], found["own us"], found["bytes"], found["disk"]]
-            print(f"| {size:,} | " + " | ".join(f"{value:.0f}" for value in row) + " |")
-        path = Path(folder, "half.sqlite")
-        half = in_process("crawl", pages, path, pages // 2)
-        found = in_process("resume", pages, path, int(half["pages"]))
-    print(
-        f"\nstopped after {half['pages']:,.0f} of {pages:,} pages and resumed: the first request "
-        f"after {found['seconds']:.2f} CPU seconds"
+def measure(bench: Bench) -> Section:
+    """All sizes; the largest once, for it takes minutes."""
+    section = Section("frontier")
+    sizes = section.figures["frontier"] = {}
+    rows = []
+    for size in SIZES:
+        own = sizes[f"{size:,} URLs"] = {name: [] for name in COLUMNS}
+        for number in range(bench.rounds if size < SIZES[-1] else 1):
+            found = in_process("crawl", size, bench.scratch / f"{size}-{number}.sqlite")
+            say(f"  {size:,} URLs: {found['us']:.1f} us, {found['bytes']:.0f} bytes a URL")
+            for name in COLUMNS:
+                own[name].append(found[name])
+        rows.append([f"{size:,} URLs", *(spread(own[name]) for name in COLUMNS)])
+    section.tables.append(Table("", ["", *COLUMNS.values()], rows))
+    size = SIZES[-2]
+    path = bench.scratch / "half.sqlite"
+    half = in_process("crawl", size, path, size // 2)
+    found = in_process("resume", size, path, int(half["pages"]))
+    section.notes.append(
+        f"Stopped after {half['pages']:,.0f} of {size:,} URLs and resumed, the first request goes "
+        f"out after {number_of(found['seconds'])} CPU seconds."
     )
+    return section
 
 
 def one(what: str, pages: str, path: str, number: str | None = None) -> None:
@@ -204,7 +221,4 @@ def one(what: str, pages: str, path: str, number: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        one(*sys.argv[2:])
-    else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    one(*sys.argv[1:])

@@ -1,14 +1,11 @@
-"""What does order cost? `python -m benchmarks.order [ROUNDS]`
+"""What order costs, where it could cost most: chains of pages, some of them slow.
 
-Crawls the practice site's chained lists (20 details each, log-normal latency, sigma 1.5) with 16
-requests in flight: in order, in the order of completion, and with a hand-written loop that keeps
-no order. In turn, several rounds; prints the median of each and its ratio to the loop.
+The practice site's chained lists (20 details each, log-normal latency, sigma 1.5) with 16 requests
+in flight: in order, in the order of completion, and with a hand-written loop that keeps no order.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,8 +17,14 @@ import requests
 from parsel import Selector
 
 import crawler
-from crawler import Response, demo
+from benchmarks.rounds import Bench, say
+from benchmarks.section import Section
+from benchmarks.table import Table, spread
+from benchmarks.table import number as number_of
+from crawler import CrawlError, Response, demo
 
+NEEDS_NGINX = False
+BY_HAND = "by hand, no order"
 LISTS, DETAILS, SLOTS = 40, 20, 16
 
 
@@ -64,15 +67,15 @@ def by_hand(start: str) -> set[str]:
     return titles
 
 
-def main(rounds: int) -> None:
-    """Run all in turn and print the table."""
+def measure(bench: Bench) -> Section:
+    """Seconds of each way, and its ratio to the hand-written loop."""
     ways: dict[str, Callable[[str], set[str]]] = {
-        "by hand, no order": by_hand,
-        "--order completion": lambda start: ours(start, "completion"),
-        "--order input": lambda start: ours(start, "input"),
+        BY_HAND: by_hand,
+        "ours, --order completion": lambda start: ours(start, "completion"),
+        "ours, --order input": lambda start: ours(start, "input"),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds):
+    figures: dict[str, dict[str, list[float]]] = {name: {"seconds": []} for name in ways}
+    for number in range(bench.rounds):
         for name, crawl in ways.items():
             with demo.start(port=0) as site:
                 # The delays follow from the path: the same for each way, others in each round.
@@ -80,19 +83,16 @@ def main(rounds: int) -> None:
                 start = f"{site.url}/chain/{lists}/{DETAILS}/?latency=0.02&sigma=1.5"
                 began = time.perf_counter()
                 titles = crawl(start)
-                seconds[name].append(time.perf_counter() - began)
-            assert len(titles) == lists * (DETAILS + 1), (name, len(titles))
-    base = seconds["by hand, no order"]
-    pages = LISTS * (DETAILS + 1)
-    print(f"{pages} pages and some more in each round, {SLOTS} in flight, {rounds} rounds\n")
-    print("| | median s | spread | to the loop, median of pairs |\n|---|---|---|---|")
-    for name, times in seconds.items():
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(times, base, strict=True))
-        print(
-            f"| {name} | {statistics.median(times):.2f} "
-            f"| {min(times):.2f}-{max(times):.2f} | {ratio:.2f} |"
-        )
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+                seconds = time.perf_counter() - began
+            if len(titles) != lists * (DETAILS + 1):
+                raise CrawlError(f"{name} found {len(titles)} pages")
+            figures[name]["seconds"].append(seconds)
+            say(f"  round {number + 1} of {bench.rounds}: {name} {seconds:.1f} s")
+    section = Section("order", figures={"order": figures})
+    rows = []
+    for name, own in figures.items():
+        ratio = section.ratio("order", (name, "seconds"), (BY_HAND, "seconds")) or 0
+        rows.append([name, spread(own["seconds"]), number_of(ratio)])
+    title = f"{LISTS * (DETAILS + 1):,} pages and some more in each round"
+    section.tables.append(Table(title, ["", "time, s", "to the loop, median of rounds"], rows))
+    return section

@@ -1,8 +1,6 @@
-"""What does a call through a pool cost? `python -m benchmarks.mapping [ROUNDS]`
+"""What a call through a pool costs: functions that do nothing, with 4 workers.
 
-Calls that do nothing, with 4 workers, through ours and through the standard library's. In turn,
-several rounds; prints microseconds of CPU per call, the workers' included, and the ratio to the
-standard library's way beside it.
+`crawler.map` and the pools beside the standard library's; the workers' CPU is included.
 """
 
 from __future__ import annotations
@@ -11,8 +9,6 @@ import itertools
 import multiprocessing
 import multiprocessing.pool
 import operator
-import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -22,7 +18,11 @@ from typing import Any
 import psutil
 
 import crawler
+from benchmarks.rounds import Bench, say
+from benchmarks.section import Section
+from benchmarks.table import Table, number, spread
 
+NEEDS_NGINX = False
 WORKERS = 4
 Way = Callable[[range], Iterable[int]]
 
@@ -38,7 +38,7 @@ def family_cpu() -> float:
     return total
 
 
-def measure(way: Way, count: int) -> float:
+def cost(way: Way, count: int) -> float:
     """Microseconds of CPU per call, the start of the workers of `map` included."""
     inputs = range(count)
     assert list(way(range(50))) == list(range(0, -50, -1))
@@ -71,8 +71,8 @@ def lazily(mode: str) -> Way:
     return way
 
 
-def main(rounds: int) -> None:
-    """Run all in turn and print the table."""
+def measure(bench: Bench) -> Section:
+    """Ours and the standard library's, in turn."""
     spawn = multiprocessing.get_context("forkserver")
     with (
         multiprocessing.pool.ThreadPool(WORKERS) as their_threads,
@@ -95,16 +95,17 @@ def main(rounds: int) -> None:
                 ("concurrent.futures", forever(executor), 20_000),
                 ("ours", lazily(kind), 20_000),
             ]
-        print(f"{rounds} rounds, {WORKERS} workers\n")
-        print("| | standard library's | us | ours, us | ratio, median |\n|---|---|---|---|---|")
+        section = Section("mapping")
+        rows = []
         for label, ((name, their_way, count), (_, our_way, _)) in table.items():
-            pairs = []
-            for _ in range(rounds):
-                pairs.append((measure(their_way, count), measure(our_way, count)))
-            their, our = (statistics.median(column) for column in zip(*pairs, strict=True))
-            ratio = statistics.median(b / a for a, b in pairs if a)
-            print(f"| {label} | {name} | {their:.1f} | {our:.1f} | {ratio:.1f} |")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+            own = section.figures[label] = {name: {"us": []}, "ours": {"us": []}}
+            for _ in range(bench.rounds):
+                own[name]["us"].append(cost(their_way, count))
+                own["ours"]["us"].append(cost(our_way, count))
+            ratio = section.ratio(label, ("ours", "us"), (name, "us")) or 0
+            say(f"  {label}: {ratio:.1f} times {name}")
+            costs = [spread(own[name]["us"]), spread(own["ours"]["us"])]
+            rows.append([label, name, *costs, number(ratio)])
+    columns = ["", "the standard library's", "CPU, µs a call", "ours", "ours / theirs"]
+    section.tables.append(Table("", columns, rows))
+    return section

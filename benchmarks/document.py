@@ -1,0 +1,66 @@
+"""The document: goals, then a section a workload, made from figures alone."""
+
+from __future__ import annotations
+
+import ast
+
+from benchmarks import goals
+from benchmarks.rounds import HERE
+from benchmarks.section import Section
+from benchmarks.workloads import NAMES, workload
+
+HEAD = """# Benchmarks
+
+Made by `python -m benchmarks --write docs/benchmarks.md`, which says what it needs; no figure is
+typed. Each program runs as a command, in turn with all others, round after round: the median is
+shown, and in brackets the lowest and the highest. CPU is user and system time of the whole tree of
+processes, memory the highest sum of their proportional set sizes; the server (nginx) is in
+neither. Every answer is compared page by page, title and links, with what the site's files hold; a
+program that misses one gets no figure. Ours runs with order, journal and robots.txt, as always.
+"""
+
+
+_PLACE = ("machine", "ours", "peers", "tools")
+
+
+def whole(sections: dict[str, Section]) -> str:
+    """The document, as Markdown."""
+    measured = {name: sections[name] for name in NAMES if name in sections}
+    parts = [HEAD, goals.table(sections)]
+    parts += [of_section(found, workload(name).__doc__ or "") for name, found in measured.items()]
+    return "\n".join([*parts, peers(), _places(measured)])
+
+
+def of_section(section: Section, about: str) -> str:
+    """A workload's part of it: what it asks, its tables, when and how often it was measured."""
+    parts = [f"## {section.workload}\n", about.strip() + "\n"]
+    parts += [table.markdown() for table in section.tables]
+    parts += [f"{note}\n" for note in section.notes]
+    if section.facts:
+        parts += ["Measured on {date}, {rounds} rounds; {load}.\n".format_map(section.facts)]
+    return "\n".join(parts)
+
+
+def peers() -> str:
+    """What each peer is, in the words of its own file."""
+    parts = ["## The peers\n", "Each does the same as `benchmarks/spiders/pages.py` does for us.\n"]
+    for file in sorted((HERE / "peers").glob("*_*.py")):
+        if file.stem == "__init__":
+            continue
+        about = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        parts += [f"`peers/{file.name}`: {about}\n"]
+    return "\n".join(parts)
+
+
+def _places(sections: dict[str, Section]) -> str:
+    """On what machine and with which versions, once for all workloads of which it is true."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for name, section in sections.items():
+        place = tuple(section.facts.get(fact, "") for fact in _PLACE)
+        places.setdefault(place, []).append(name)
+    lines = ["## Machine and versions\n"]
+    for place, names in places.items():
+        lines += [f"{', '.join(names)}:\n"]
+        lines += [f"- {what}: {text}" for what, text in zip(_PLACE, place, strict=True) if text]
+        lines += [""]
+    return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""What was aimed at, and whether it is met: read off the figures, workload by workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.section import Section
+from benchmarks.table import Table, number
+from benchmarks.workloads.latency import IDEAL
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure of a workload, and how high or low it should be."""
+
+    workload: str
+    text: str
+    is_least: bool
+    """Whether the limit is the least that it should be; else the most."""
+    limit: float
+    figure: Callable[[Section], float | None]
+    """None if it was not measured."""
+
+    def row(self, section: Section | None) -> list[str]:
+        """Text, limit, what was measured, whether it is met."""
+        measured = None if section is None else self.figure(section)
+        aim = f"{'≥' if self.is_least else '≤'} {number(self.limit)}"
+        if measured is None:
+            return [self.text, aim, "not measured", ""]
+        is_met = measured >= self.limit if self.is_least else measured <= self.limit
+        return [self.text, aim, number(measured), "yes" if is_met else "**no**"]
+
+
+PYTHON, POSTGRES = "python3-doc", "postgresql-doc-15"
+THREADS, ASYNC, PROCESSES = "ours, threads", "ours, async", "ours, processes, 2 workers"
+SCRAPY, SCRAPY_BY_HAND = "Scrapy", "Scrapy, links sorted out by hand"
+LOOP, SOUP = "loop by hand: aiohttp, lxml", "threads by hand: requests, bs4"
+
+
+def _times_less(site: str, peer: str, own: str, limit: float) -> Goal:
+    """How many times the CPU of ours a peer takes."""
+    return Goal(
+        "docs",
+        f"{site}, CPU: {peer} / {own}",
+        True,
+        limit,
+        lambda section: section.ratio(site, (peer, "cpu"), (own, "cpu")),
+    )
+
+
+def _seconds(own: str) -> Goal:
+    return Goal(
+        "seed",
+        f"four pages of 1 s, whole command: {own}, s",
+        False,
+        1.45,
+        lambda section: section.median("seed", own, "seconds"),
+    )
+
+
+def _fullness(own: str) -> Goal:
+    def figure(section: Section) -> float | None:
+        speed = section.median("latency", own, "speed")
+        return None if speed is None else speed / IDEAL
+
+    return Goal("latency", f"latency, pages a second / (200 / 0.1 s): {own}", True, 0.95, figure)
+
+
+GOALS = [
+    _times_less(PYTHON, SCRAPY, ASYNC, 9),
+    _times_less(PYTHON, SCRAPY_BY_HAND, ASYNC, 9),
+    _times_less(PYTHON, SOUP, THREADS, 8),
+    _times_less(POSTGRES, SCRAPY, ASYNC, 4.5),
+    _times_less(POSTGRES, SCRAPY_BY_HAND, ASYNC, 4.5),
+    Goal(
+        "docs",
+        f"{PYTHON}, pages a second: {PROCESSES} / {SCRAPY}",
+        True,
+        20,
+        lambda section: section.ratio(PYTHON, (PROCESSES, "speed"), (SCRAPY, "speed")),
+    ),
+    Goal(
+        "docs",
+        f"{PYTHON}, CPU: {ASYNC} / {LOOP}",
+        False,
+        0.7,
+        lambda section: section.ratio(PYTHON, (ASYNC, "cpu"), (LOOP, "cpu")),
+    ),
+    _seconds(THREADS),
+    _seconds(ASYNC),
+    _fullness(ASYNC),
+]
+
+
+def table(sections: dict[str, Section]) -> str:
+    """All goals, as Markdown."""
+    rows = [goal.row(sections.get(goal.workload)) for goal in GOALS]
+    return Table("", ["goal", "aim", "measured", "met"], rows).markdown()

@@ -1,0 +1,40 @@
+"""What has to be installed first, and how. Nothing is ever installed by the benchmarks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import nginx
+from benchmarks.rounds import Bench, packages_missing
+from benchmarks.workloads import workload
+from benchmarks.workloads.docs import SITES
+
+PEER_PACKAGES = ("scrapy", "crawlee", "aiohttp", "bs4", "lxml", "requests", "uvloop")
+
+
+def debian_packages(names: Sequence[str]) -> list[str]:
+    """Those that the workloads of these names would use and that are not here."""
+    wanted: list[str] = []
+    if any(workload(name).NEEDS_NGINX for name in names):
+        wanted += ["nginx-light"] if nginx.missing() else []
+    if "docs" in names:
+        wanted += [tool for tool in ("wget2", "wrk") if shutil.which(tool) is None]
+        wanted += [package for package, folder in SITES.items() if not Path(folder).exists()]
+    return wanted
+
+
+def what_is_missing(names: Sequence[str], bench: Bench) -> list[str]:
+    """Lines to print: what is missing, then the command that installs it."""
+    lines = []
+    debian = debian_packages(names)
+    if debian:
+        lines += [f"missing: {', '.join(debian)}", f"  apt-get install {' '.join(debian)}"]
+    packages = packages_missing(bench.peers_python, PEER_PACKAGES)
+    if packages and bench.peers != ():
+        lines += [
+            f"missing for the peers, in {bench.peers_python}: {', '.join(packages)}",
+            f"  {bench.peers_python} -m pip install -r benchmarks/peers.txt",
+        ]
+    return lines

@@ -1,0 +1,48 @@
+"""Two whole sites: title and all links of every page, all followed, 16 requests in flight.
+
+The documentation of Python (pages of 96 KB with 310 links, most of them twice) and of PostgreSQL
+(14 KB, 20 links), as Debian packages it. The whole command is measured, its start included.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import nginx
+from benchmarks.answers import pages_in
+from benchmarks.programs import (
+    CRAWLEE,
+    LOOP,
+    OURS,
+    POOL,
+    SCRAPY,
+    SCRAPY_BY_HAND,
+    SOUP,
+    WGET2,
+    WRK,
+)
+from benchmarks.rounds import Bench, say
+from benchmarks.section import Section
+
+NEEDS_NGINX = True
+SITES = {
+    "python3-doc": Path("/usr/share/doc/python3/html"),
+    "postgresql-doc-15": Path("/usr/share/doc/postgresql-doc-15/html"),
+}
+PROGRAMS = [*OURS, SCRAPY, SCRAPY_BY_HAND, CRAWLEE, LOOP, POOL, SOUP, WGET2, WRK]
+
+
+def measure(bench: Bench) -> Section:
+    """Both sites, those of them that are installed."""
+    section = Section("docs")
+    for package, folder in SITES.items():
+        if not folder.exists():
+            section.notes.append(f"The package {package} was not installed.")
+            continue
+        with nginx.serve(folder, bench.scratch / "nginx") as (site,):
+            starts = [f"{site}/index.html"]
+            expected = pages_in(folder, starts)
+            say(f"{package}: {len(expected)} pages")
+            runs = bench.in_turn(PROGRAMS, starts, expected)
+        section.add(package, f"{package}, {len(expected):,} pages", runs)
+    return section

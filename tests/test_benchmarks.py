@@ -1,0 +1,333 @@
+"""The benchmarks' own promises: all CPU is counted, and a wrong answer gets no figure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from time import perf_counter
+from urllib.error import HTTPError
+
+import psutil
+import pytest
+
+from benchmarks import __main__ as front_door
+from benchmarks import document, goals, nginx, programs, section, sites
+from benchmarks.answers import WrongAnswerError, check, check_urls, mark, pages_in, pages_of
+from benchmarks.meter import Cost, measure
+from benchmarks.missing import what_is_missing
+from benchmarks.programs import Program
+from benchmarks.rounds import HERE, Bench, Runs
+from benchmarks.table import number, of_runs, spread
+from benchmarks.workloads import NAMES, workload
+from conftest import REPOSITORY
+from deadline import wait_until
+
+START = "http://127.0.0.1:1/index.html"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Three pages, a picture, a broken link."""
+    folder = tmp_path / "site"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "index.html").write_text(
+        "<meta charset=utf-8><title> The\n index</title>"
+        "<a href='a.html#x'></a><a href='a.html'></a><a href='x.png'></a>"
+        "<a href='gone.html'></a><a href='mailto:me'></a>"
+        "<a href='https://elsewhere.test/é'></a>"
+    )
+    (folder / "a.html").write_text("<title>A</title><a href='/sub/b.html'></a><a href=''></a>")
+    (folder / "sub/b.html").write_text("<p>no title</p><a href='../a.html'></a>")
+    (folder / "x.png").write_bytes(b"")
+    return folder
+
+
+def answer(site: Path) -> dict[str, dict[str, object]]:
+    """What a program should write of it."""
+    root = START.removesuffix("index.html")
+    links = ["a.html", "x.png", "gone.html"]
+    return {
+        "index": {
+            "url": START,
+            "title": "The index",
+            "links": [*(root + link for link in links), "https://elsewhere.test/%C3%A9"],
+        },
+        "a": {
+            "url": root + "a.html",
+            "title": "A",
+            "links": [root + "sub/b.html", root + "a.html"],
+        },
+        "b": {"url": root + "sub/b.html", "title": None, "links": [root + "a.html"]},
+    }
+
+
+def written(path: Path, pages: dict[str, dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(page) + "\n" for page in pages.values()))
+    return path
+
+
+def test_the_right_answer_is_read_from_the_sites_files(site: Path, tmp_path: Path) -> None:
+    expected = pages_in(site, [START])
+    assert len(expected) == 3
+    check(pages_of(written(tmp_path / "answer.jsonl", answer(site))), expected)
+
+
+def test_an_answer_without_a_page_is_wrong(site: Path, tmp_path: Path) -> None:
+    pages = answer(site)
+    del pages["b"]
+    with pytest.raises(WrongAnswerError, match=r"1 of 3 pages are missing, as .*/sub/b\.html"):
+        check(pages_of(written(tmp_path / "x.jsonl", pages)), pages_in(site, [START]))
+
+
+def test_an_answer_with_another_title_or_a_link_less_is_wrong(site: Path, tmp_path: Path) -> None:
+    for field, value in (("title", "B"), ("links", [])):
+        pages = answer(site)
+        pages["a"][field] = value
+        with pytest.raises(WrongAnswerError, match=r"1 of 3 pages are wrong, as of .*/a\.html"):
+            check(pages_of(written(tmp_path / "x.jsonl", pages)), pages_in(site, [START]))
+
+
+def test_what_is_no_answer_says_what_is_wrong_with_it(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(WrongAnswerError, match="wrote no answer"):
+        pages_of(tmp_path / "nothing.jsonl")
+    twice = {"1": answer(site)["a"], "2": answer(site)["a"]}
+    with pytest.raises(WrongAnswerError, match=r"a\.html stands there twice"):
+        pages_of(written(tmp_path / "x.jsonl", twice))
+    with pytest.raises(WrongAnswerError, match="line 1: no page"):
+        pages_of(written(tmp_path / "x.jsonl", {"1": {"url": START}}))
+    with pytest.raises(WrongAnswerError, match="1 of 3 pages are too many"):
+        check_urls({*pages_in(site, [START]), START + "x"}, pages_in(site, [START]))
+
+
+BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
+IN_A_CHILD = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {burn!r}])
+"""
+LEFT_BEHIND = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", {burn!r}], start_new_session=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
+@pytest.mark.parametrize("way", [IN_A_CHILD, LEFT_BEHIND], ids=["in a child", "left behind"])
+def test_the_cpu_of_all_that_a_command_starts_is_counted(way: str, tmp_path: Path) -> None:
+    script = way.format(burn=BURN.format(seconds=0.5))
+    cost = measure([sys.executable, "-c", script], cwd=tmp_path, said=tmp_path / "said.txt")
+    assert cost.code == 0
+    assert 0.5 <= cost.cpu < 1.5
+    if way == LEFT_BEHIND:
+        assert cost.wall < 0.5, "what is left behind is not waited for"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
+def test_the_memory_of_all_processes_is_added_up(tmp_path: Path) -> None:
+    hold = "held = b'x' * 100_000_000; import time; time.sleep(0.6)"
+    script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {hold!r}])\n{hold}"
+    cost = measure([sys.executable, "-c", script], cwd=tmp_path, said=tmp_path / "said.txt")
+    assert 100e6 < cost.memory < 200e6  # one after the other
+    script = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {hold!r}])\n{hold}"
+    cost = measure([sys.executable, "-c", script], cwd=tmp_path, said=tmp_path / "said.txt")
+    assert 200e6 < cost.memory < 300e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
+def test_a_command_that_takes_too_long_or_fails_is_told(tmp_path: Path) -> None:
+    said = tmp_path / "said.txt"
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert measure(sleeper, cwd=tmp_path, said=said, seconds=0.3).code == -9
+    failing = [sys.executable, "-c", "import sys; print('no'); sys.exit(7)"]
+    assert measure(failing, cwd=tmp_path, said=said).code == 7
+    assert said.read_text() == "no\n"
+    with pytest.raises(OSError, match="no such command"):
+        measure(["/no such command"], cwd=tmp_path, said=said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
+def test_a_command_ends_with_whoever_measures_it(tmp_path: Path) -> None:
+    sleeper = f"open({str(tmp_path / 'began')!r}, 'w'); import time; time.sleep(60)"
+    script = (
+        "import sys; from pathlib import Path; from benchmarks.meter import measure\n"
+        f"measure([sys.executable, '-c', {sleeper!r}], cwd=Path(), said=Path('said.txt'))"
+    )
+    asking = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    wait_until(lambda: (tmp_path / "began").exists())
+    started = psutil.Process(asking.pid).children(recursive=True)
+    assert len(started) == 2
+    asking.kill()
+    asking.wait()
+    assert not psutil.wait_procs(started, timeout=20)[1]
+
+
+def program(name: str, pages: dict[str, dict[str, object]]) -> Program:
+    """One that knows the answer."""
+    text = "".join(json.dumps(page) + "\n" for page in pages.values())
+    script = f"import sys; open(sys.argv[1], 'w').write({text!r})"
+    return Program(name, ("{python}", "-c", script.replace("{", "{{").replace("}", "}}"), "{out}"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
+def test_a_program_that_misses_a_page_gets_no_figure(site: Path, tmp_path: Path) -> None:
+    pages = answer(site)
+    right = program("right", pages)
+    wrong = program("wrong", {name: page for name, page in pages.items() if name != "a"})
+    broken = Program("broken", ("{python}", "-c", "raise SystemExit('out of luck')"))
+    absent = Program("absent", ("x",), packages=("no_such_package",))
+    bench = Bench(tmp_path / "scratch", rounds=2)
+    runs = bench.in_turn([right, wrong, broken, absent], [START], pages_in(site, [START]))
+    assert list(runs.figures) == ["right"]
+    assert len(runs.figures["right"]["cpu"]) == 2
+    assert "1 of 3 pages are missing" in runs.absent["wrong"]
+    assert "out of luck" in runs.absent["broken"]
+    assert runs.absent["absent"] == "not installed: no_such_package"
+    rows = of_runs("", runs).rows
+    assert [row[0] for row in rows] == ["right", "wrong", "broken", "absent"]
+    assert "missing" in rows[1][1]
+
+
+def test_only_the_peers_that_are_asked_for_take_part(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, peers=("scrapy", "wget"))
+    assert bench.takes(programs.SCRAPY)
+    assert bench.takes(programs.WGET2)
+    assert not bench.takes(programs.LOOP)
+    assert not Bench(tmp_path, peers=()).takes(programs.SCRAPY)
+    assert Bench(tmp_path, peers=()).takes(programs.OURS[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01234, "0.0123"), (0.5, "0.50"), (2.345, "2.35"), (23.45, "23.4"), (12345.6, "12,346")],
+)
+def test_figures_have_the_digits_that_count(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_table_shows_the_median_and_the_spread() -> None:
+    assert spread([3.0, 1.0, 2.0]) == "2.00 (1.00 to 3.00)"
+    assert spread([3.0]) == "3.00"
+    runs = Runs(["ours"])
+    runs.note("ours", Cost(cpu=2.0, wall=4.0, memory=50_000_000, code=0), 1000)
+    assert of_runs("A site", runs).markdown() == (
+        "**A site**\n\n"
+        "|  | CPU, ms a page | pages a second | memory, MB |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| ours | 2.00 | 250 | 50.0 |\n"
+    )
+
+
+def test_what_is_missing_comes_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("benchmarks.nginx.missing", lambda: "nginx")
+    lines = what_is_missing(["docs"], Bench(tmp_path, peers_python="/no/such/python"))
+    assert lines[1].startswith("  apt-get install nginx-light wget2 wrk")
+    assert lines[2].startswith("missing for the peers, in /no/such/python: scrapy, crawlee")
+    assert lines[3] == "  /no/such/python -m pip install -r benchmarks/peers.txt"
+
+
+def test_the_front_door_says_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        front_door.main(["dcos"])
+    assert ended.value.code == 2
+    assert f"no workload 'dcos'; there are {', '.join(NAMES)}" in capsys.readouterr().err
+
+
+def test_every_workload_says_what_it_asks() -> None:
+    for name in NAMES:
+        assert len(workload(name).__doc__ or "") > 80, name
+
+
+def test_every_file_that_a_program_runs_is_there() -> None:
+    known = [programs.SCRAPY, programs.SCRAPY_BY_HAND, programs.CRAWLEE, programs.LOOP]
+    known += [programs.SOUP, programs.POOL, programs.WRK, *programs.OURS]
+    for each in known:
+        for part in each.command:
+            if part.startswith("{here}"):
+                assert Path(part.format(here=HERE)).is_file(), part
+
+
+@pytest.mark.skipif(nginx.missing() is not None, reason="nginx with its module echo is missing")
+def test_nginx_serves_a_site_on_many_hosts_as_late_and_as_badly_as_asked(tmp_path: Path) -> None:
+    path = sites.write_site(tmp_path / "site", pages=30, links=5, size=3_000)
+    hosts = ["127.0.0.1", "127.0.3.4"]
+    with nginx.serve(tmp_path / "site", tmp_path / "nginx", hosts=hosts, latency=0.2) as urls:
+        assert len(pages_in(tmp_path / "site", [url + path for url in urls])) == 60
+        begin = perf_counter()
+        with urllib.request.urlopen(urls[1] + path) as page:
+            body = page.read()
+            assert page.headers["Content-Type"] == "text/html"
+        assert perf_counter() - begin >= 0.2
+        assert 2_900 < len(body) <= 3_100
+        assert body.count(b"<a ") == 5
+    errors = nginx.Weather(errors=100)
+    with (
+        nginx.serve(tmp_path / "site", tmp_path / "nginx", weather=errors) as (url,),
+        pytest.raises(HTTPError, match="500"),
+    ):
+        urllib.request.urlopen(url + path)
+    resets = nginx.Weather(resets=100)
+    with (
+        nginx.serve(tmp_path / "site", tmp_path / "nginx", weather=resets) as (url,),
+        pytest.raises(ConnectionResetError),
+    ):
+        urllib.request.urlopen(url + path)
+
+
+def a_section() -> section.Section:
+    runs = Runs(["ours, async", "Scrapy"])
+    for cpu in (1.0, 2.0, 6.0):
+        runs.note("ours, async", Cost(cpu, 1.0, 1, 0), 1000)
+        runs.note("Scrapy", Cost(10 * cpu, 1.0, 1, 0), 1000)
+    found = section.Section("docs")
+    found.add(goals.PYTHON, "A site", runs)
+    return found
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    ratio = a_section().ratio(goals.PYTHON, ("Scrapy", "cpu"), ("ours, async", "cpu"))
+    assert ratio == pytest.approx(10)
+    assert a_section().ratio(goals.PYTHON, ("Scrapy", "cpu"), ("nobody", "cpu")) is None
+
+
+def test_a_goal_is_met_missed_or_not_measured() -> None:
+    goal = goals.Goal("docs", "a ratio", True, 9.0, lambda s: 10.0 if s.figures else 8.0)
+    assert goal.row(a_section()) == ["a ratio", "≥ 9.00", "10.0", "yes"]
+    assert goal.row(section.Section("docs")) == ["a ratio", "≥ 9.00", "8.00", "**no**"]
+    assert goal.row(None) == ["a ratio", "≥ 9.00", "not measured", ""]
+
+
+def test_the_document_is_made_from_its_figures(tmp_path: Path) -> None:
+    section.save({"docs": a_section()}, tmp_path / "x.json")
+    kept = section.load(tmp_path / "x.json")
+    assert kept == {"docs": a_section()}
+    assert "| ours, async | 2.00 (1.00 to 6.00) |" in document.whole(kept)
+
+
+def test_no_figure_of_the_document_is_typed() -> None:
+    path = REPOSITORY / "docs" / "benchmarks.md"
+    figures = section.load(path.with_suffix(".json"))
+    assert set(figures) <= set(NAMES)
+    assert path.read_text(encoding="utf-8") == document.whole(figures)
+
+
+def test_the_document_says_what_each_peer_does() -> None:
+    about = document.peers()
+    for file in (HERE / "peers").glob("with_*.py"):
+        assert f"peers/{file.name}" in about
+    assert "What it does and we don't: referrer policies." in about
+
+
+def test_titles_and_links_are_compared_as_they_mean() -> None:
+    assert mark(" a\n b", ["x", "y", "x"]) == mark("a b", ["y", "x"])
+    assert mark(None, []) == mark("", [])
+    assert mark("a", ["x"]) != mark("a", ["y"])
