@@ -6,12 +6,12 @@ SQLite's own temporary database: it is in memory up to a limit, and then in a fi
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crawler.errors import OutputError
+from crawler.lines import sorted_text
 
 _MEMORY = 64 * 2**20
 """Bytes; about a million keys."""
@@ -19,8 +19,8 @@ _MEMORY = 64 * 2**20
 
 def digest_of(value: object) -> bytes:
     """16 bytes by which plain JSON values are the same or differ; `1` and `1.0` differ."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+    text = sorted_text(value).encode(errors="surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 class Keys:
@@ -42,17 +42,13 @@ class Keys:
             done = self._database.execute("INSERT OR IGNORE INTO keys VALUES (?, 0)", (digest,))
             return done.rowcount == 1
 
-    def put(self, digest: bytes, number: int) -> None:
-        """Note a key's number, in the place of the one that it had."""
-        with _errors():
-            self._database.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (digest, number))
-
-    def number(self, digest: bytes) -> int | None:
-        """The number of a key, or None if it has none."""
+    def put(self, digest: bytes, number: int) -> int | None:
+        """Note a key's number in the place of the one that it had, which is returned."""
         with _errors():
             row = self._database.execute(
                 "SELECT number FROM keys WHERE digest = ?", (digest,)
             ).fetchone()
+            self._database.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (digest, number))
         return None if row is None else int(row[0])
 
     def close(self) -> None:

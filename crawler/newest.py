@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from crawler.keys import Keys, digest_of
+from crawler.lines import item_of, json_text
 
 Lines = Callable[[], Iterable[bytes]]
 """Items from the beginning, each a line of JSON; the same each time."""
 
 log = logging.getLogger("crawler.output")
 
-_decode = json.JSONDecoder().raw_decode
 
-
-@contextmanager
-def last_of_each(lines: Lines, key: str | None) -> Iterator[Lines]:
+def last_of_each(lines: Lines, key: str | None) -> Lines:
     """The lines without those whose key comes again; without a `key`, the lines themselves.
 
-    Items that lack the key, or have None there, all stay. Reads all lines once before.
+    Items that lack the key, or have None there, all stay. Reads all lines once, now, and remembers
+    a bit of each.
     """
     if key is None:
-        yield lines
-        return
+        return lines
+    is_last = bytearray()  # eight lines a byte
     keys = Keys()
-    number = -1
-    has_key = False
+    number, has_key = -1, False
     try:
         for number, line in enumerate(lines()):
+            if number % 8 == 0:
+                is_last.append(0xFF)
             value = _key_of(line, key)
-            if value is not None:
-                has_key = True
-                keys.put(digest_of(value), number)
-        if number >= 0 and not has_key:
-            log.warning("no item has the field %s, so all of them stay", key)
-        yield lambda: _last(lines(), key, keys)
+            if value is None:
+                continue
+            has_key = True
+            earlier = keys.put(digest_of(value), number)
+            if earlier is not None:
+                is_last[earlier // 8] &= ~(1 << earlier % 8)
     finally:
         keys.close()
+    if number >= 0 and not has_key:
+        log.warning("no item has the field %s, so all of them stay", key)
+    return lambda: _chosen(lines(), is_last)
 
 
-def _last(lines: Iterable[bytes], key: str, keys: Keys) -> Iterator[bytes]:
+def _chosen(lines: Iterable[bytes], is_last: bytearray) -> Iterator[bytes]:
     for number, line in enumerate(lines):
-        value = _key_of(line, key)
-        if value is None or keys.number(digest_of(value)) == number:
+        if is_last[number // 8] >> number % 8 & 1:
             yield line
 
 
 def _key_of(line: bytes, key: str) -> object:
     """A value that is equal to another one where SQLite takes both for the same."""
-    value: Any = _decode(line.decode())[0].get(key)
+    value: Any = item_of(line).get(key)
     if isinstance(value, (list, dict)):
-        return json.dumps(value, ensure_ascii=False)
+        return json_text(value)
     if isinstance(value, bool) or (
         isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63
     ):

@@ -163,7 +163,8 @@ def publish_items(lines: Lines, target: Target, made_in: Path | None = None) -> 
         _publish_elsewhere(lines, target, target.url, made_in or Path(tempfile.mkdtemp()))
         return
     exporter = target.make_exporter()
-    with _errors(target), last_of_each(lines, target.key) as wanted:
+    with _errors(target):
+        wanted = last_of_each(lines, target.key)
         if isinstance(exporter, Table):
             for line in wanted():
                 exporter.survey(line)

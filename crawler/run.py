@@ -427,11 +427,13 @@ class _Committed:
     """Bytes and items at the last one."""
 
     def write(self, items: list[Item]) -> None:
+        from crawler.lines import line_of
+
         self.count += len(items)
         if self.keep_items:
             self.items += items
         if self.targets:
-            lines = [json.dumps(item, ensure_ascii=False).encode() for item in items]
+            lines = list(map(line_of, items))
             self.folder.items.append(lines)
             if not self.folder.is_retry:  # else they come between others, at the end
                 for output in self.live:

@@ -49,6 +49,7 @@ RULES = {
     "journal",
     "keys",
     "limits",
+    "lines",
     "newest",
     "notes",
     "open_files",

@@ -27,8 +27,8 @@ def line(item: Item) -> bytes:
 
 
 def newest(items: list[Item], key: str = "id") -> list[Item]:
-    with last_of_each(lambda: map(line, items), key) as lines:
-        found = [list(map(json.loads, lines())) for _ in range(2)]
+    lines = last_of_each(lambda: map(line, items), key)
+    found = [list(map(json.loads, lines())) for _ in range(2)]
     assert found[0] == found[1], "the same each time"
     return found[0]
 
@@ -49,8 +49,7 @@ def test_without_a_key_nothing_is_read_beforehand() -> None:
     def lines() -> Any:
         raise AssertionError
 
-    with last_of_each(lines, None) as same:
-        assert same is lines
+    assert last_of_each(lines, None) is lines
 
 
 def test_that_no_item_has_it_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -380,8 +380,7 @@ def test_keys_are_a_dict(puts: list[tuple[int, int]]) -> None:
     keys = Keys(memory=1024)
     known: dict[int, int] = {}
     for key, number in puts:
-        assert keys.number(digest_of(key)) == known.get(key)
-        keys.put(digest_of(key), number)
+        assert keys.put(digest_of(key), number) == known.get(key)
         known[key] = number
     keys.close()
 

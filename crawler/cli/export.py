@@ -127,9 +127,10 @@ def _whole_lines(path: Path) -> int:
 
 
 def _of_run(path: Path, size: int) -> Iterator[Item]:
+    from crawler.lines import item_of
     from crawler.part import lines_up_to
 
-    return map(json.loads, lines_up_to(path, size))
+    return map(item_of, lines_up_to(path, size))
 
 
 def _of_lines(path: Path) -> Iterator[Item]:
@@ -192,10 +193,12 @@ class _Choice:
 
     def lines(self) -> Iterable[bytes]:
         """Each item as a line of JSON; the same each time."""
+        from crawler.lines import line_of
+
         if self._sort is None:
-            return (_line(self._cut(item)) for item in self._chosen())
+            return (line_of(self._cut(item)) for item in self._chosen())
         if self._sorted is None:
-            keyed = [(_order(i.get(self._sort)), _line(self._cut(i))) for i in self._chosen()]
+            keyed = [(_order(i.get(self._sort)), line_of(self._cut(i))) for i in self._chosen()]
             keyed.sort(key=lambda pair: pair[0])
             self._sorted = [line for _, line in keyed]
         return self._sorted
@@ -249,7 +252,3 @@ def _order(value: Any) -> tuple[int, Any]:
     if isinstance(value, str):
         return 2, value
     return 3, json.dumps(value)
-
-
-def _line(item: Item) -> bytes:
-    return json.dumps(item, ensure_ascii=False).encode()

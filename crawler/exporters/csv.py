@@ -9,7 +9,8 @@ import csv
 from codecs import BOM_UTF8
 from typing import BinaryIO
 
-from crawler.exporters.table import Table, item_of, json_text
+from crawler.exporters.table import Table
+from crawler.lines import item_of, json_text
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _AS_IT_IS = frozenset({str, int, float, type(None)})  # written as in JSON, None as nothing

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from crawler.exporters.table import Table, item_of, json_text
+from crawler.exporters.table import Table
+from crawler.lines import item_of, json_text
 
 # Markdown reads `_` as a letter within a word, `~` after a slash and `&` as themselves unless a
 # reference follows; so URLs stay whole. Each alternative begins with a character that is spelt out,
@@ -17,6 +18,8 @@ from crawler.exporters.table import Table, item_of, json_text
 _SPECIAL = re.compile(
     r"\\|`|\*|\[|\]|<|>|\||_(?<![^\W_]_)|_(?![^\W_])|~(?<!/~)|&(?=#?\w+;)|\r\n?|\n"
 )
+
+_BETWEEN = "\ud800"
 
 
 class MarkdownExporter(Table):
@@ -26,26 +29,27 @@ class MarkdownExporter(Table):
         """Write the header."""
         self._stream = stream
         if self.columns:
-            self._add(map(_cell, self.columns))
-            self._add("---" for _ in self.columns)
+            self._add(self.columns)
+            stream.write(f"|{' --- |' * len(self.columns)}\n".encode())
 
     def write(self, line: bytes) -> None:
         """Add one row."""
         if self.columns:
-            self._add(map(_cell, map(item_of(line).get, self.columns)))
+            self._add(map(_text, map(item_of(line).get, self.columns)))
 
     def close(self) -> None:
         """There is nothing after the last row."""
 
     def _add(self, cells: Iterable[str]) -> None:
-        self._stream.write(f"| {' | '.join(cells)} |\n".encode())
+        # All cells at once: that takes half of the time. Half a surrogate can't be in an item.
+        row = _SPECIAL.sub(_escaped, _BETWEEN.join(cells)).replace(_BETWEEN, " | ")
+        self._stream.write(f"| {row} |\n".encode())
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json_text(value)
-    return _SPECIAL.sub(_escaped, text)
+def _text(value: object) -> str:
+    if value.__class__ is str:
+        return str(value)
+    return "" if value is None else json_text(value)
 
 
 def _escaped(match: re.Match[str]) -> str:

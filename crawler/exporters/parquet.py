@@ -11,16 +11,8 @@ from typing import Any, BinaryIO
 import pyarrow
 from pyarrow import parquet
 
-from crawler.exporters.table import (
-    BOOLEAN,
-    FLOAT,
-    INTEGER,
-    LONG,
-    TEXT,
-    TypedTable,
-    item_of,
-    json_text,
-)
+from crawler.exporters.table import BOOLEAN, FLOAT, INTEGER, LONG, TEXT, TypedTable
+from crawler.lines import item_of, json_text
 
 _BATCH = 1_000  # rows that are Python objects at a time
 _GROUP_ROWS = 100_000

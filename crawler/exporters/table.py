@@ -6,11 +6,9 @@ numbers, booleans or nothing; lists and dicts become JSON text.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-from crawler.result import Item
+from crawler.lines import item_of
 
 MAX_COLUMNS = 2_000
 """Items whose keys are data (`{"2026-11-23": 4}`) would make rows longer and longer. It is also
@@ -21,10 +19,6 @@ BOOLEAN, INTEGER, LONG, HUGE, FLOAT, TEXT, NESTED = (1 << bit for bit in range(7
 """LONG: integers that a float can't hold, HUGE: those that 64 bits can't hold."""
 
 _KINDS = {type(None): 0, bool: BOOLEAN, float: FLOAT, str: TEXT, list: NESTED, dict: NESTED}
-
-_encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False).encode
-# Unlike `decode` it doesn't look for space around the value, which takes a fifth of the time.
-_decode = json.JSONDecoder().raw_decode
 
 
 class Table:
@@ -61,19 +55,6 @@ def _check(columns: dict[str, int]) -> None:
             f"a table of over {MAX_COLUMNS:,} columns, one for each different key of an item; "
             "json, jsonl and xml can hold them"
         )
-
-
-def item_of(line: bytes) -> Item:
-    """The item in a line."""
-    item: Item = _decode(line.decode())[0]
-    return item
-
-
-def json_text(value: object) -> str:
-    """A value as it stands in JSON."""
-    if isinstance(value, bool):  # to begin the encoder for one word takes twenty times as long
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, (int, float)) else _encode(value)
 
 
 def _whole(value: Any) -> int:

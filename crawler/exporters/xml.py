@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from crawler.exporters.table import item_of, json_text
+from crawler.lines import item_of, json_text
 
 # Names that every parser takes; what the editions of XML 1.0 differ in is left out.
 _NAME = re.compile(r"(?!(?i:xml))[A-Za-z_À-ÖØ-öø-ÿ一-龥][\w.-]*", re.ASCII)
