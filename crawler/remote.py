@@ -159,7 +159,14 @@ def _file_system(url: str) -> tuple[Any, str]:
 
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    system, path = fsspec.core.url_to_fs(url, skip_instance_cache=True)
+    options: dict[str, Any] = {}
+    if _scheme(url) in ("sftp", "ssh") and "host_key_policy" not in fsspec.config.conf.get(
+        "sftp", {}
+    ):
+        from crawler.known_hosts import KnownHosts
+
+        options["host_key_policy"] = KnownHosts()
+    system, path = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
     return system, path
 
 

@@ -370,3 +370,57 @@ def test_a_run_whose_upload_failed_is_resumed_by_uploading(
     assert "1 page done" in done.stderr
     assert objects(s3) == {"a.jsonl": b'{"n": 1}\n'}
     assert not list(tmp_cwd.glob("output/runs/posts/2*/uploads"))
+
+
+# ---- SFTP ----
+
+
+@pytest.fixture
+def sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    pytest.importorskip("paramiko", reason="the extra `sftp` is not installed")
+    from sftp_server import Server
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "home/.ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FSSPEC_SFTP_PASSWORD", "correct horse")
+    server = Server(tmp_path / "there", "correct horse")
+    yield server
+    server.stop()
+
+
+def test_a_crawl_to_a_host_by_sftp(
+    tmp_path: Path, tmp_cwd: Path, site: PracticeSite, sftp: Any
+) -> None:
+    spider_file(tmp_cwd / "posts.py", "@spider()\ndef posts(response):\n    return {'n': 1}\n")
+    place = f"sftp://me@127.0.0.1:{sftp.port}/folder/posts.jsonl"
+    arguments = ("run", "posts.py", "--urls", f"{site.url}/headers", "-vv", "-o", place)
+    refused = crawl(*arguments)
+    assert refused.returncode == 2, refused.stderr
+    assert f"[127.0.0.1]:{sftp.port} is not in {tmp_path}/home/.ssh/known_hosts" in refused.stderr
+    known_hosts = tmp_path / "home/.ssh/known_hosts"
+    known_hosts.write_text(sftp.known_host())
+    published = tmp_path / "there/folder/posts.jsonl"
+    for _ in range(2):  # the second time there is an old file
+        done = crawl(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert published.read_bytes() == b'{"n": 1}\n'
+        assert os.listdir(published.parent) == ["posts.jsonl"]
+        published.write_bytes(b"old")
+    wrong = crawl(*arguments, FSSPEC_SFTP_PASSWORD="wrong horse")
+    assert wrong.returncode == 2, wrong.stderr
+    assert "Authentication failed" in wrong.stderr
+    assert published.read_bytes() == b"old"
+    said = refused.stderr + done.stderr + wrong.stderr
+    assert "horse" not in said
+    assert b"horse" not in everything_written(tmp_cwd / "output")
+
+
+def test_a_host_with_another_key_is_refused(tmp_path: Path, sftp: Any) -> None:
+    import paramiko
+
+    other = paramiko.ECDSAKey.generate()
+    line = f"[127.0.0.1]:{sftp.port} {other.get_name()} {other.get_base64()}\n"
+    (tmp_path / "home/.ssh/known_hosts").write_text(line)
+    with pytest.raises(UsageError, match=r"has another key than in .*; connect to it by ssh once"):
+        check_targets([parse_target(f"sftp://me@127.0.0.1:{sftp.port}/a.json")])
