@@ -241,7 +241,7 @@ def _in_plain_colours(image: Image.Image, profile: object) -> Image.Image:
 
 
 class _Transforms(threading.local):
-    """Each thread's last ones: pictures of one place share a profile, and to make one takes 4 ms."""
+    """Each thread's last ones: pictures of a place share a profile, and to make one takes 4 ms."""
 
     def __init__(self) -> None:
         self.made: dict[tuple[bytes, str, str], ImageCms.ImageCmsTransform] = {}
