@@ -41,6 +41,8 @@ class Entry:
     """Nobody wants it any more."""
     result: Result | None = field(default=None, compare=False)
     """What came of it, if that was known before it had a rank."""
+    marks: list[bytes] = field(default_factory=list, compare=False)
+    """Fingerprints of its follow-ups, of the first ones as far as they are known."""
     _host: str = field(default="", init=False, repr=False, compare=False)
     _host_of: Request | None = field(default=None, init=False, repr=False, compare=False)
     """Which target it is the host of."""

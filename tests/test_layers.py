@@ -56,6 +56,7 @@ RULES = {
     "open_files",
     "outage",
     "part",
+    "ranked",
     "ranks",
     "speculation",
     "politeness",
