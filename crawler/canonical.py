@@ -110,8 +110,7 @@ _PLAIN = re.compile(
     re.VERBOSE,
 )
 
-# URLs that are canonical already, but for a fragment: nothing in them has a second spelling.
-_CANONICAL = re.compile(
+CANONICAL = re.compile(
     r"""
     ( https?://
       (?: (?: [a-z0-9_-]++ \. )*+ [a-z] [a-z0-9_-]*+
@@ -126,6 +125,8 @@ _CANONICAL = re.compile(
     """,
     re.VERBOSE,
 )
+"""URLs that are canonical already, but for a fragment: nothing in them has a second spelling. The
+groups are scheme and host, and the rest up to the fragment."""
 
 
 class URL(NamedTuple):
@@ -192,7 +193,7 @@ def canonical_url(
     if isinstance(drop_parameters, str):
         raise TypeError(f"drop_parameters is a collection of names, not {drop_parameters!r}")
     if not keep_fragment:
-        canonical = _CANONICAL.fullmatch(url)
+        canonical = CANONICAL.fullmatch(url)
         if canonical is not None and len(canonical[1]) <= MAX_HOST_LENGTH:
             return canonical[1] + canonical[2]
     scheme, username, password, host, port, path, query, fragment = parse_url(url)

@@ -544,5 +544,5 @@ def test_what_is_canonical_already_is_seen_at_a_glance(beginning: str, rest: str
             return "no URL"
 
     short = canonical()
-    with mock.patch("crawler.canonical._CANONICAL", re.compile("(?!)")):
+    with mock.patch("crawler.canonical.CANONICAL", re.compile("(?!)")):
         assert canonical() == short

@@ -138,7 +138,7 @@ class AiohttpFetcher:
         self._forgiving: list[Fetcher] = []
         """Fetchers for them that nobody uses at the moment."""
         self._hosts_kept = hosts_kept
-        self._tls = ssl.create_default_context(cafile=certifi.where())
+        self._tls: ssl.SSLContext | None = None
         self._pool = self._new_pool()
         # Cancelled when the loop ends, as all tasks are.
         self._keeper = asyncio.get_running_loop().create_task(self._close_at_end())
@@ -146,7 +146,6 @@ class AiohttpFetcher:
     def _new_pool(self) -> _Pool:
         connector = _Connector(
             limit=0,  # politeness knows
-            ssl=self._tls,
             keepalive_timeout=_SECONDS_TO_KEEP,
             ttl_dns_cache=int(_SECONDS_TO_REMEMBER),
             socket_factory=_socket_to,
@@ -234,6 +233,7 @@ class AiohttpFetcher:
                 headers=headers,
                 data=None if request.body is None else BytesIO(request.body),
                 allow_redirects=False,
+                ssl=True if url.scheme == "http" else self._certificates(),
             ) as response:
                 terms.has_answer = True
                 fields = _fields(response)
@@ -244,6 +244,12 @@ class AiohttpFetcher:
             pool.in_flight -= 1
             if pool is not self._pool and not pool.in_flight:
                 await pool.session.close()
+
+    def _certificates(self) -> ssl.SSLContext:
+        """Those that requests trusts; read when they are first needed, which takes a while."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=certifi.where())
+        return self._tls
 
     def _pool_for(self, name: str) -> _Pool:
         """A new one when there are connections to many hosts: the old ones end with their use."""
