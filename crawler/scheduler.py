@@ -283,6 +283,16 @@ class Scheduler:
                     request, mark, depth=entry.depth + 1, attempts=self._earlier_attempts(mark)
                 )
 
+    def fetch_file(self, entry: Entry) -> None:
+        """Have a file fetched that a page waits for; its rank, below all pages', goes first."""
+        entry.attempts = self._earlier_attempts(entry.fingerprint)
+        self._frontier.add(entry)
+
+    def has_file(self, entry: Entry) -> None:
+        """A file was stored, or failed for good."""
+        if entry.attempts > 1:
+            self._journal.attempted(entry.fingerprint, 0)
+
     def finished_ahead(self, entry: Entry, result: Result) -> bool:
         """Keep the result of an entry that has no rank yet; False if it has one."""
         return self._speculation.finished(entry, result)

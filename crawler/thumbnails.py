@@ -31,7 +31,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 MAX_PIXELS = 64 * 1024 * 1024
 """Of a picture that is opened: 8,192 x 8,192. A PNG of 100 KB may unpack to a thousand times that;
 decoded, each takes 3 or 4 bytes."""
-_READ = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO", "JPEG2000", "MPO")
+_READ = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO", "JPEG2000")
 _SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "jpeg": {"quality": 85, "optimize": True},
@@ -78,8 +78,8 @@ def measure(source: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     with _opened(source, max_pixels) as image:
         width, height = _shown_size(image)
-        content_type = Image.MIME.get(image.format or "", "application/octet-stream")
-        return Picture(width, height, content_type)
+        kind = "JPEG" if image.format == "MPO" else image.format or ""  # several JPEGs in one file
+        return Picture(width, height, Image.MIME[kind])
 
 
 def make_thumbnail(

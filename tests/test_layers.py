@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "crawler"
 
 DATA = {
+    "download",
     "errors",
     "links",
     "call",
@@ -68,6 +69,10 @@ RULES = {
     "scope",
     "shared",
     "dupefilter",
+    "downloads",
+    "file_part",
+    "file_store",
+    "item_files",
     "fingerprint",
     "canonical",
     "start",
