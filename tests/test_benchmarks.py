@@ -23,6 +23,7 @@ from benchmarks.programs import Program
 from benchmarks.rounds import HERE, Bench, Runs
 from benchmarks.table import number, of_runs, spread
 from benchmarks.workloads import NAMES, workload
+from benchmarks.workloads.growth import slope_and_steps
 from conftest import REPOSITORY
 from deadline import wait_until
 
@@ -325,6 +326,13 @@ def test_the_document_says_what_each_peer_does() -> None:
     for file in (HERE / "peers").glob("with_*.py"):
         assert f"peers/{file.name}" in about
     assert "What it does and we don't: referrer policies." in about
+
+
+def test_slopes_tell_growth_that_is_not_in_proportion() -> None:
+    assert slope_and_steps([(1, 1.5), (2, 2.5), (4, 4.5)]) == pytest.approx((1e3, 1e3, 1e3))
+    squares = [(float(n), float(n * n)) for n in (1, 2, 4)]
+    _, first, last = slope_and_steps(squares)
+    assert (first, last) == pytest.approx((3e3, 6e3))
 
 
 def test_titles_and_links_are_compared_as_they_mean() -> None:
