@@ -44,6 +44,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE.md",
         help="put the tables into this document, whose figures are kept in FILE.json",
     )
+    parser.add_argument(
+        "--rewrite",
+        type=Path,
+        metavar="FILE.md",
+        help="only make this document anew from the figures in FILE.json; measures nothing",
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.workloads) - set(NAMES))
     if unknown:
@@ -56,6 +62,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0, or 2 if nothing could be measured."""
     options = _parse(arguments)
+    if options.rewrite is not None:
+        options.rewrite.write_text(
+            document.whole(section.load(options.rewrite.with_suffix(".json"))), encoding="utf-8"
+        )
+        return 0
     names = options.workloads or list(NAMES)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
         bench = Bench(

@@ -69,14 +69,18 @@ def measure(
         report = Path(folder) / "report.json"
         between = [sys.executable, "-m", "benchmarks.meter", str(report), str(seconds), str(cwd)]
         paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-        subprocess.run(
+        process = subprocess.Popen(
             [*between, *command],
             env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            check=False,
         )
+        try:
+            process.wait()
+        finally:
+            process.terminate()  # killed, it could not end what it started
+            process.wait()
         try:
             return Cost(**json.loads(report.read_bytes()))
         except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -150,21 +151,24 @@ def test_a_command_that_takes_too_long_or_fails_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_a_command_ends_with_whoever_measures_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_command_ends_with_whoever_measures_it(tmp_path: Path, number: signal.Signals) -> None:
     sleeper = f"open({str(tmp_path / 'began')!r}, 'w'); import time; time.sleep(60)"
     script = (
-        "import sys; from pathlib import Path; from benchmarks.meter import measure\n"
+        "import signal, sys; from pathlib import Path; from benchmarks.meter import measure\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
         f"measure([sys.executable, '-c', {sleeper!r}], cwd=Path(), said=Path('said.txt'))"
     )
     asking = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: (tmp_path / "began").exists())
     started = psutil.Process(asking.pid).children(recursive=True)
     assert len(started) == 2
-    asking.kill()
+    asking.send_signal(number)
     asking.wait()
     assert not psutil.wait_procs(started, timeout=20)[1]
 

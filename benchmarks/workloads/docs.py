@@ -2,6 +2,9 @@
 
 The documentation of Python (pages of 96 KB with 310 links, most of them twice) and of PostgreSQL
 (14 KB, 20 links), as Debian packages it. The whole command is measured, its start included.
+
+Scrapy appears twice: as its documentation says to follow links (LinkExtractor), and with the links
+of a page joined and made unique by hand, which is what its spider's author can do for it.
 """
 
 from __future__ import annotations
