@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import document, machine, section
-from benchmarks.missing import debian_packages, what_is_missing
-from benchmarks.rounds import ROUNDS, Bench, say
+from benchmarks.missing import OWN_PACKAGES, debian_packages, what_is_missing
+from benchmarks.rounds import ROUNDS, Bench, packages_missing, say
 from benchmarks.workloads import NAMES, workload
 
 
@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for line in what_is_missing(names, bench):
             say(line)
+        if packages_missing(bench.python, OWN_PACKAGES):
+            return 2
         if "nginx-light" in debian_packages(names):
             names = [name for name in names if not workload(name).NEEDS_NGINX]
         for name in names:

@@ -27,8 +27,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 REPOSITORY = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _SAMPLE_SECONDS = 0.2
@@ -128,6 +126,8 @@ def _wait_for_the_rest() -> None:
 
 
 def _kill_all() -> None:
+    import psutil
+
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
@@ -142,6 +142,8 @@ class _Peak(threading.Thread):
         self._end = threading.Event()
 
     def run(self) -> None:
+        import psutil  # here, so that the front door can say that it is missing
+
         own = psutil.Process()
         while True:
             total = 0

@@ -105,34 +105,29 @@ def test_what_is_no_answer_says_what_is_wrong_with_it(site: Path, tmp_path: Path
         check_urls({*pages_in(site, [START]), START + "x"}, pages_in(site, [START]))
 
 
-BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
-IN_A_CHILD = """
-import subprocess, sys
-subprocess.run([sys.executable, "-c", {burn!r}])
-"""
-LEFT_BEHIND = """
-import subprocess, sys
-subprocess.Popen([sys.executable, "-c", {burn!r}], start_new_session=True)
-"""
+BURN = "import time\nbegan = time.process_time()\nwhile time.process_time() < began + 0.5: pass\n"
+IN_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
+WHEN_LEFT = f"import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass\n{BURN}"
+LEFT_BEHIND = (
+    "import os, subprocess, sys; "
+    f"subprocess.Popen([sys.executable, '-c', {WHEN_LEFT!r}, str(os.getpid())])"
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
-@pytest.mark.parametrize("way", [IN_A_CHILD, LEFT_BEHIND], ids=["in a child", "left behind"])
-def test_the_cpu_of_all_that_a_command_starts_is_counted(way: str, tmp_path: Path) -> None:
-    script = way.format(burn=BURN.format(seconds=0.5))
+@pytest.mark.parametrize("script", [IN_A_CHILD, LEFT_BEHIND], ids=["in a child", "left behind"])
+def test_the_cpu_of_all_that_a_command_starts_is_counted(script: str, tmp_path: Path) -> None:
+    began = perf_counter()
     cost = measure([sys.executable, "-c", script], cwd=tmp_path, said=tmp_path / "said.txt")
-    assert cost.code == 0
-    assert 0.5 <= cost.cpu < 1.5
-    if way == LEFT_BEHIND:
-        assert cost.wall < 0.5, "what is left behind is not waited for"
+    after_its_end = perf_counter() - began - cost.wall
+    assert cost.code == 0, (tmp_path / "said.txt").read_text()
+    assert 0.5 <= cost.cpu < 2
+    assert (after_its_end >= 0.5) or script == IN_A_CHILD
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
 def test_the_memory_of_all_processes_is_added_up(tmp_path: Path) -> None:
-    hold = "held = b'x' * 100_000_000; import time; time.sleep(0.6)"
-    script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {hold!r}])\n{hold}"
-    cost = measure([sys.executable, "-c", script], cwd=tmp_path, said=tmp_path / "said.txt")
-    assert 100e6 < cost.memory < 200e6  # one after the other
+    hold = "held = b'x' * 100_000_000; import time; time.sleep(1.5)"
     script = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {hold!r}])\n{hold}"
     cost = measure([sys.executable, "-c", script], cwd=tmp_path, said=tmp_path / "said.txt")
     assert 200e6 < cost.memory < 300e6
@@ -329,7 +324,7 @@ def test_the_document_says_what_each_peer_does() -> None:
     about = document.peers()
     for file in (HERE / "peers").glob("with_*.py"):
         assert f"peers/{file.name}" in about
-    assert "What it does and we don't: referrer policies." in about
+    assert "What it does and we don't: middlewares," in about
 
 
 def test_slopes_tell_growth_that_is_not_in_proportion() -> None:
