@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks import document, machine, section
+from benchmarks.answers import WrongAnswerError
 from benchmarks.missing import OWN_PACKAGES, debian_packages, what_is_missing
 from benchmarks.rounds import ROUNDS, Bench, packages_missing, say
 from benchmarks.workloads import NAMES, workload
+from crawler import CrawlError
+
+_FAILURES = (OSError, WrongAnswerError, CrawlError, subprocess.SubprocessError)
+"""Of one workload: a server that doesn't start, a crawl of ours that goes wrong."""
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -60,7 +66,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, or 2 if nothing could be measured."""
+    """The exit code: 0, 1 if a workload was given up, 2 if something is missing or misspelt."""
     options = _parse(arguments)
     if options.rewrite is not None:
         options.rewrite.write_text(
@@ -81,9 +87,17 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         if "nginx-light" in debian_packages(names):
             names = [name for name in names if not workload(name).NEEDS_NGINX]
+            if not names:
+                return 2
+        is_whole = True
         for name in names:
             say(f"{name}: {bench.rounds} rounds")
-            found = workload(name).measure(bench)
+            try:
+                found = workload(name).measure(bench)
+            except _FAILURES as error:  # the others may do better
+                say(f"{name} was given up: {error}")
+                is_whole = False
+                continue
             found.facts = machine.facts(bench.python, bench.peers_python, bench.rounds)
             print(document.of_section(found, workload(name).__doc__ or ""))
             if options.write is not None:  # at once: the next workload may take an hour
@@ -91,9 +105,12 @@ def main(arguments: list[str] | None = None) -> int:
                 sections = {**section.load(figures), name: found}
                 section.save(sections, figures)
                 options.write.write_text(document.whole(sections), encoding="utf-8")
-    return 0 if names else 2
+    return 0 if is_whole else 1
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends nginx, too
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -26,6 +26,7 @@ shown, and in brackets the lowest and the highest. CPU is user and system time o
 processes, memory the highest sum of their proportional set sizes; the server (nginx) is in
 neither. Every answer is compared page by page, title and links, with what the site's files hold; a
 program that misses one gets no figure. Ours runs with order, journal and robots.txt, as always.
+Where the load of the machine is above 2, others were using it too: then only ratios tell anything.
 """
 
 

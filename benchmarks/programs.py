@@ -1,8 +1,8 @@
 """Who takes part: our modes and the peers, each as a command line and what it needs.
 
 A command's parts may name {python} (which has our package), {peers} (which has those of
-peers.txt), {here} (this folder), {starts} (a file of URLs), {start} (the first of them), {out} (the
-file or folder to write) and {concurrency}; a workload may add names of its own.
+peers.txt), {here} (this folder), {starts} (a file of URLs), {start} (the first of them), {paths} (a
+file of the paths of all pages), {out} (the file or folder to write) and {concurrency}.
 """
 
 from __future__ import annotations
