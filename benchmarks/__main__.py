@@ -12,8 +12,9 @@ from pathlib import Path
 from benchmarks import document, machine, section
 from benchmarks.answers import WrongAnswerError
 from benchmarks.missing import OWN_PACKAGES, debian_packages, what_is_missing
+from benchmarks.programs import PEERS
 from benchmarks.rounds import ROUNDS, Bench, packages_missing, say
-from benchmarks.workloads import NAMES, workload
+from benchmarks.workloads import NAMES, seed, workload
 from crawler import CrawlError
 
 _FAILURES = (OSError, WrongAnswerError, CrawlError, subprocess.SubprocessError)
@@ -60,6 +61,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     unknown = sorted(set(options.workloads) - set(NAMES))
     if unknown:
         parser.error(f"no workload {unknown[0]!r}; there are {', '.join(NAMES)}")
+    peers = [peer.name for peer in (*PEERS, *seed.PEERS)]
+    for part in options.peers or ():
+        if not any(part.lower() in name.lower() for name in peers):
+            parser.error(f"no peer has {part!r} in its name; there are: {'; '.join(peers)}")
     if options.rounds < 1:
         parser.error("--rounds must be 1 or more")
     return options

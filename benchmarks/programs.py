@@ -115,3 +115,5 @@ WRK = Program(
     check=all_were_answered,
     environment=(("PATHS", "{paths}"),),
 )
+
+PEERS = [SCRAPY, SCRAPY_BY_HAND, CRAWLEE, LOOP, POOL, SOUP, WGET2, WRK]

@@ -240,6 +240,9 @@ def test_the_front_door_says_what_it_does_not_know(capsys: pytest.CaptureFixture
         front_door.main(["dcos"])
     assert ended.value.code == 2
     assert f"no workload 'dcos'; there are {', '.join(NAMES)}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        front_door.main(["docs", "--peers", "scrapie"])
+    assert "no peer has 'scrapie' in its name; there are: Scrapy; " in capsys.readouterr().err
 
 
 def test_every_workload_says_what_it_asks() -> None:
@@ -248,9 +251,7 @@ def test_every_workload_says_what_it_asks() -> None:
 
 
 def test_every_file_that_a_program_runs_is_there() -> None:
-    known = [programs.SCRAPY, programs.SCRAPY_BY_HAND, programs.CRAWLEE, programs.LOOP]
-    known += [programs.SOUP, programs.POOL, programs.WRK, *programs.OURS]
-    for each in known:
+    for each in (*programs.OURS, *programs.PEERS):
         for part in each.command:
             if part.startswith("{here}"):
                 assert Path(part.format(here=HERE)).is_file(), part
