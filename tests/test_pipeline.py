@@ -272,8 +272,11 @@ def test_text_names_a_step_or_calls_what_makes_one(
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ("dedup('id')", "there is no step dedup; did you mean dedupe? One of your own is module:f"),
-        ("zzz", "there is no step zzz; there are convert, dedupe, "),
+        (
+            "dedup('id')",
+            "there is no step dedup; did you mean dedupe, or your own module:function?",
+        ),
+        ("zzz", "there is no step zzz; did you mean one of convert, dedupe, "),
         ("require", "the step require: name fields, as text: require('title', 'url')"),
         ("require(drop=1, no=2)", "the step require(drop=1, no=2): got an unexpected keyword arg"),
         ("dedupe(7)", "the step dedupe(7): 7 is no name of a field"),

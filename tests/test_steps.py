@@ -558,7 +558,7 @@ def test_steps_of_the_decorator_come_first_then_those_of_the_setting(telling: li
 @pytest.mark.parametrize(
     ("step", "complaint"),
     [
-        ("dedup('n')", "no step dedup; did you mean dedupe? One of your own is module:function"),
+        ("dedup('n')", "no step dedup; did you mean dedupe, or your own module:function?"),
         ("telling.py:Teling('x')", "telling.py has no function Teling"),
         ("nowhere.py:x", "there is no file nowhere.py"),
         ("no_such_module:x", "there is no module no_such_module"),
