@@ -244,6 +244,8 @@ class RunFolder:
             part.close()
         self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._is_temporary:
+            return
         left = run_folders(self.path.parents[2], self.path.parent.name)
         if left:
             _point_to(left[0])

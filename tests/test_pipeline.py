@@ -12,7 +12,7 @@ import pytest
 from crawler.call import parse_call
 from crawler.errors import CrawlError, ItemError, OutputError, UsageError
 from crawler.pipeline import Pipeline, make_steps
-from crawler.step import Context, Page
+from crawler.step import Context, Page, step_name
 
 Item = dict[str, Any]
 
@@ -124,6 +124,18 @@ def test_a_failed_item_is_as_the_spider_gave_it() -> None:
     (note,) = caught.value.__notes__
     assert note.startswith("in the step test_pipeline:")
     assert note.endswith(".spoil")
+
+
+def test_a_step_is_called_as_one_would_type_it() -> None:
+    class Own:
+        __module__ = "crawled_shop"
+        __qualname__ = "Own"
+
+        def __call__(self, item: Item) -> Item:
+            return item
+
+    assert step_name(double) == "test_pipeline:double"
+    assert step_name(Own()) == "shop.py:Own"
 
 
 # ---- Pages ----
