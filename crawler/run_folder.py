@@ -244,7 +244,7 @@ class RunFolder:
             part.close()
         self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
-        if self._is_temporary:
+        if self.is_temporary:
             return
         left = run_folders(self.path.parents[2], self.path.parent.name)
         if left:
