@@ -37,7 +37,13 @@ from crawler.cookies import CookieJars
 from crawler.download import Wanted, by_item
 from crawler.downloads import Downloads, Missed, may_be_private
 from crawler.entry import Entry
-from crawler.errors import CrawlError, OutputError, PageTimeoutError, WorkerDiedError
+from crawler.errors import (
+    CrawlError,
+    OutputError,
+    PageTimeoutError,
+    UsageError,
+    WorkerDiedError,
+)
 from crawler.journal import Journal
 from crawler.limits import Limits
 from crawler.pipeline import Pipeline
@@ -241,7 +247,10 @@ class Engine:
         self._failed_in_a_row = state["failed_in_a_row"]
         self._is_cut = state["is_cut"]
         if self._cookies is not None:
-            self._cookies = CookieJars.from_json(self._journal.cookies())
+            try:
+                self._cookies = CookieJars.from_json(self._journal.cookies())
+            except ValueError as error:
+                raise UsageError(f"the run's cookies can't be read: {error}") from None
         self._refusals.resume(state["refusals"])
         statuses = {int(status): count for status, count in state["stats"]["statuses"].items()}
         self._before = Stats(**{**state["stats"], "statuses": statuses, "stopped_by": None})

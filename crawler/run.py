@@ -410,8 +410,6 @@ def _file_store(
 
 def _mark(settings: Settings) -> Callable[[Request], bytes]:
     """How requests are compared."""
-    from functools import partial
-
     from crawler.canonical import SESSION, TRACKING
     from crawler.fingerprint import fingerprint
 
