@@ -170,6 +170,7 @@ def crawling(
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
     names = names_of(name or spider.name, run_id)
     _check_images(settings)
+    _load_fetcher(settings)
     options = target_options(settings)
     targets = [parse_target(text, names, **options) for text in outputs or []]
     pipeline = _pipeline(spider, settings, layers)
@@ -377,6 +378,28 @@ def _processes(settings: Settings) -> tuple[int, int]:
     return (workers, seats) if settings.mode == "processes" else (1, workers * seats)
 
 
+def _load_fetcher(settings: Settings) -> None:
+    """Begin to load what fetches, in a thread: nothing takes longer, and the rest waits for disks.
+
+    Worker processes load it themselves.
+    """
+    import threading
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from crawler.errors import UsageError
+
+    if settings.event_loops and find_spec("aiohttp") is None:
+        raise UsageError(
+            f"mode {settings.mode} fetches with aiohttp, which is not installed: "
+            "pip install 'crawl-in-order[async]'"
+        )
+    if settings.mode in ("sequential", "threads", "async"):
+        name = "aiohttp" if settings.event_loops else "requests"
+        load = threading.Thread(target=import_module, args=[f"crawler.fetchers.{name}"])
+        load.start()
+
+
 def _check_images(settings: Settings) -> None:
     """Raise UsageError when pictures are asked for and can't be read."""
     if not (settings.images or settings.thumbnails):
@@ -424,7 +447,7 @@ def _source(spider: Spider) -> dict[str, str] | None:
     """The spider's file, and a hash of what stands in it."""
     import hashlib
 
-    if spider.file is None:
+    if spider.file is None or not spider.file.is_file():  # typed into an interpreter or notebook
         return None
     return {
         "file": str(spider.file),
@@ -601,14 +624,11 @@ def _engine(
     store: FileStore,
 ) -> Iterator[Engine]:
     """The engine with its stages; its executor ends with the block."""
-    from importlib.util import find_spec
-
     from crawler import worker
     from crawler.collector import Collector, CompletionCollector
     from crawler.cookies import CookieJars
     from crawler.downloads import Downloads
     from crawler.engine import Engine
-    from crawler.errors import UsageError
     from crawler.executors import make_executor
     from crawler.file_part import ImageRules
     from crawler.limits import Limits
@@ -619,8 +639,6 @@ def _engine(
     from crawler.scope import Scope
     from crawler.spider import takes_response
 
-    if settings.mode in ("sequential", "threads"):
-        import crawler.fetchers.requests  # noqa: F401  (while the practice site gets ready)
     _, seats = _processes(settings)
     worker_settings = worker.WorkerSettings(
         timeout=settings.timeout,
@@ -647,11 +665,6 @@ def _engine(
     if not settings.robots:
         logging.getLogger("crawler").warning("robots.txt is ignored")
     collect = CompletionCollector if settings.order == "completion" else Collector
-    if settings.event_loops and find_spec("aiohttp") is None:
-        raise UsageError(
-            f"mode {settings.mode} fetches with aiohttp, which is not installed: "
-            "pip install 'crawl-in-order[async]'"
-        )
     executor = make_executor(
         settings.mode,
         workers=settings.workers,
