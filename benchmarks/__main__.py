@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks import document, machine, section
-from benchmarks.missing import debian_packages, what_is_missing
-from benchmarks.rounds import ROUNDS, Bench, say
-from benchmarks.workloads import NAMES, workload
+from benchmarks.answers import WrongAnswerError
+from benchmarks.missing import OWN_PACKAGES, debian_packages, what_is_missing
+from benchmarks.programs import PEERS
+from benchmarks.rounds import ROUNDS, Bench, packages_missing, say
+from benchmarks.workloads import NAMES, seed, workload
+from crawler import CrawlError
+
+_FAILURES = (OSError, WrongAnswerError, CrawlError, subprocess.SubprocessError)
+"""Of one workload: a server that doesn't start, a crawl of ours that goes wrong."""
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -44,18 +51,33 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE.md",
         help="put the tables into this document, whose figures are kept in FILE.json",
     )
+    parser.add_argument(
+        "--rewrite",
+        type=Path,
+        metavar="FILE.md",
+        help="only make this document anew from the figures in FILE.json; measures nothing",
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.workloads) - set(NAMES))
     if unknown:
         parser.error(f"no workload {unknown[0]!r}; there are {', '.join(NAMES)}")
+    peers = [peer.name for peer in (*PEERS, *seed.PEERS)]
+    for part in options.peers or ():
+        if not any(part.lower() in name.lower() for name in peers):
+            parser.error(f"no peer has {part!r} in its name; there are: {'; '.join(peers)}")
     if options.rounds < 1:
         parser.error("--rounds must be 1 or more")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, or 2 if nothing could be measured."""
+    """The exit code: 0, 1 if a workload was given up, 2 if something is missing or misspelt."""
     options = _parse(arguments)
+    if options.rewrite is not None:
+        options.rewrite.write_text(
+            document.whole(section.load(options.rewrite.with_suffix(".json"))), encoding="utf-8"
+        )
+        return 0
     names = options.workloads or list(NAMES)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
         bench = Bench(
@@ -66,11 +88,21 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for line in what_is_missing(names, bench):
             say(line)
+        if packages_missing(bench.python, OWN_PACKAGES):
+            return 2
         if "nginx-light" in debian_packages(names):
             names = [name for name in names if not workload(name).NEEDS_NGINX]
+            if not names:
+                return 2
+        is_whole = True
         for name in names:
             say(f"{name}: {bench.rounds} rounds")
-            found = workload(name).measure(bench)
+            try:
+                found = workload(name).measure(bench)
+            except _FAILURES as error:  # the others may do better
+                say(f"{name} was given up: {error}")
+                is_whole = False
+                continue
             found.facts = machine.facts(bench.python, bench.peers_python, bench.rounds)
             print(document.of_section(found, workload(name).__doc__ or ""))
             if options.write is not None:  # at once: the next workload may take an hour
@@ -78,9 +110,12 @@ def main(arguments: list[str] | None = None) -> int:
                 sections = {**section.load(figures), name: found}
                 section.save(sections, figures)
                 options.write.write_text(document.whole(sections), encoding="utf-8")
-    return 0 if names else 2
+    return 0 if is_whole else 1
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends nginx, too
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -11,12 +11,22 @@ from benchmarks.workloads import NAMES, workload
 
 HEAD = """# Benchmarks
 
-Made by `python -m benchmarks --write docs/benchmarks.md`, which says what it needs; no figure is
-typed. Each program runs as a command, in turn with all others, round after round: the median is
+```console
+# apt-get install nginx-light wget2 wrk python3-doc postgresql-doc-15
+$ pip install -e '.[async,fast]' psutil -r benchmarks/peers.txt
+$ python -m benchmarks --write docs/benchmarks.md
+```
+
+makes this document; no figure is typed. What is not installed is said, and left out. `python -m
+benchmarks docs --peers scrapy` runs one part; the peers may have an interpreter of their own
+(`--peers-python`).
+
+Each program runs as a command, in turn with all others, round after round: the median is
 shown, and in brackets the lowest and the highest. CPU is user and system time of the whole tree of
 processes, memory the highest sum of their proportional set sizes; the server (nginx) is in
 neither. Every answer is compared page by page, title and links, with what the site's files hold; a
 program that misses one gets no figure. Ours runs with order, journal and robots.txt, as always.
+Where the load of the machine is above 2, others were using it too: then only ratios tell anything.
 """
 
 

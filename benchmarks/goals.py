@@ -33,7 +33,8 @@ class Goal:
 
 
 PYTHON, POSTGRES = "python3-doc", "postgresql-doc-15"
-THREADS, ASYNC, PROCESSES = "ours, threads", "ours, async", "ours, processes, 2 workers"
+THREADS, ASYNC, FAST = "ours, threads", "ours, async", "ours, async, fast"
+FAST_PROCESSES = "ours, processes, 2 workers, fast"
 SCRAPY, SCRAPY_BY_HAND = "Scrapy", "Scrapy, links sorted out by hand"
 LOOP, SOUP = "loop by hand: aiohttp, lxml", "threads by hand: requests, bs4"
 
@@ -67,29 +68,66 @@ def _fullness(own: str) -> Goal:
     return Goal("latency", f"latency, pages a second / (200 / 0.1 s): {own}", True, 0.95, figure)
 
 
+def _an_item(fmt: str) -> Goal:
+    text = f"CPU of an item beyond the spider's own, µs: {fmt}"
+    return Goal("items", text, False, 12, lambda section: section.median("items", fmt, "us"))
+
+
+def _frontier(size: str, name: str, text: str, limit: float) -> Goal:
+    return Goal("frontier", text, False, limit, lambda s: s.median("frontier", size, name))
+
+
+def _growth_of_frontier(section: Section) -> float | None:
+    small, large = (section.median("frontier", size, "us") for size in (MILLION, TEN_MILLIONS))
+    return None if small is None or large is None else large / small
+
+
+MILLION, TEN_MILLIONS = "1,000,000 URLs", "10,000,000 URLs"
+ONE_PROCESS, TWO_PROCESSES = "ours, BeautifulSoup, 1 process", "ours, BeautifulSoup, 2 processes"
 GOALS = [
     _times_less(PYTHON, SCRAPY, ASYNC, 9),
     _times_less(PYTHON, SCRAPY_BY_HAND, ASYNC, 9),
+    _times_less(PYTHON, SCRAPY, FAST, 13),
+    _times_less(PYTHON, SCRAPY_BY_HAND, FAST, 13),
     _times_less(PYTHON, SOUP, THREADS, 8),
     _times_less(POSTGRES, SCRAPY, ASYNC, 4.5),
     _times_less(POSTGRES, SCRAPY_BY_HAND, ASYNC, 4.5),
     Goal(
         "docs",
-        f"{PYTHON}, pages a second: {PROCESSES} / {SCRAPY}",
+        f"{PYTHON}, pages a second: {FAST_PROCESSES} / {SCRAPY}",
         True,
         20,
-        lambda section: section.ratio(PYTHON, (PROCESSES, "speed"), (SCRAPY, "speed")),
+        lambda section: section.ratio(PYTHON, (FAST_PROCESSES, "speed"), (SCRAPY, "speed")),
     ),
     Goal(
         "docs",
-        f"{PYTHON}, CPU: {ASYNC} / {LOOP}",
+        f"{PYTHON}, CPU: {FAST} / {LOOP}",
         False,
         0.7,
-        lambda section: section.ratio(PYTHON, (ASYNC, "cpu"), (LOOP, "cpu")),
+        lambda section: section.ratio(PYTHON, (FAST, "cpu"), (LOOP, "cpu")),
     ),
     _seconds(THREADS),
     _seconds(ASYNC),
     _fullness(ASYNC),
+    _fullness(FAST),
+    _frontier(MILLION, "us", "CPU of a URL in the engine, µs, of 1 million", 30),
+    _frontier(TEN_MILLIONS, "bytes", "memory of a URL, bytes, of 10 millions", 120),
+    Goal(
+        "frontier",
+        "CPU of a URL, of 10 millions / of 1 million",
+        False,
+        1.1,
+        _growth_of_frontier,
+    ),
+    _an_item("ours, to JSON lines"),
+    _an_item("ours, to JSON"),
+    Goal(
+        "soup",
+        "pages a second: a spider that computes, 2 worker processes / 1",
+        True,
+        1.8,
+        lambda section: section.ratio("soup", (TWO_PROCESSES, "speed"), (ONE_PROCESS, "speed")),
+    ),
 ]
 
 

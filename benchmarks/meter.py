@@ -27,8 +27,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 REPOSITORY = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _SAMPLE_SECONDS = 0.2
@@ -69,14 +67,18 @@ def measure(
         report = Path(folder) / "report.json"
         between = [sys.executable, "-m", "benchmarks.meter", str(report), str(seconds), str(cwd)]
         paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-        subprocess.run(
+        process = subprocess.Popen(
             [*between, *command],
             env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            check=False,
         )
+        try:
+            process.wait()
+        finally:
+            process.terminate()  # killed, it could not end what it started
+            process.wait()
         try:
             return Cost(**json.loads(report.read_bytes()))
         except FileNotFoundError:
@@ -124,6 +126,8 @@ def _wait_for_the_rest() -> None:
 
 
 def _kill_all() -> None:
+    import psutil
+
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
@@ -138,6 +142,8 @@ class _Peak(threading.Thread):
         self._end = threading.Event()
 
     def run(self) -> None:
+        import psutil  # here, so that the front door can say that it is missing
+
         own = psutil.Process()
         while True:
             total = 0

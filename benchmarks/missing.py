@@ -11,6 +11,10 @@ from benchmarks.rounds import Bench, packages_missing
 from benchmarks.workloads import workload
 from benchmarks.workloads.docs import SITES
 
+OWN_PACKAGES = ("psutil",)
+"""Of the benchmarks themselves."""
+EXTRA_PACKAGES = ("aiohttp", "uvloop", "selectolax")
+"""Of our extras `async` and `fast`."""
 PEER_PACKAGES = ("scrapy", "crawlee", "aiohttp", "bs4", "lxml", "requests", "uvloop")
 
 
@@ -31,6 +35,13 @@ def what_is_missing(names: Sequence[str], bench: Bench) -> list[str]:
     debian = debian_packages(names)
     if debian:
         lines += [f"missing: {', '.join(debian)}", f"  apt-get install {' '.join(debian)}"]
+    for what, installs in ((OWN_PACKAGES, "psutil"), (EXTRA_PACKAGES, "-e '.[async,fast]'")):
+        packages = packages_missing(bench.python, what)
+        if packages:
+            lines += [
+                f"missing for ours, in {bench.python}: {', '.join(packages)}",
+                f"  {bench.python} -m pip install {installs}",
+            ]
     packages = packages_missing(bench.peers_python, PEER_PACKAGES)
     if packages and bench.peers != ():
         lines += [

@@ -7,6 +7,7 @@ Nothing is compressed and nothing is logged: both would be the server's time, no
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -110,6 +111,7 @@ def _configuration(
         f"{name}_temp_path {scratch}/{name};"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65_536)
     # The folder may be readable for its owner alone, and nginx started by root becomes "nobody".
     user = "user root;" if os.geteuid() == 0 else ""
     return f"""
@@ -117,8 +119,9 @@ def _configuration(
 load_module {_ECHO};
 daemon off;
 worker_processes 1;
+worker_rlimit_nofile {files};
 pid {scratch}/nginx.pid;
-events {{ worker_connections 8192; multi_accept on; }}
+events {{ worker_connections {files // 2}; multi_accept on; }}
 http {{
     {temporary}
     types {{ text/html html; text/css css; text/plain txt; application/json json; }}
@@ -129,7 +132,7 @@ http {{
     keepalive_requests 10000000;
     keepalive_timeout 120;
     reset_timedout_connection on;  # makes 444 a reset
-    open_file_cache max=50000 inactive=600s;
+    open_file_cache max={files // 2} inactive=600s;
     open_file_cache_valid 600s;
     {_luck(weather)}
     server {{

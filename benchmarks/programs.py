@@ -1,8 +1,8 @@
 """Who takes part: our modes and the peers, each as a command line and what it needs.
 
 A command's parts may name {python} (which has our package), {peers} (which has those of
-peers.txt), {here} (this folder), {starts} (a file of URLs), {start} (the first of them), {out} (the
-file or folder to write) and {concurrency}; a workload may add names of its own.
+peers.txt), {here} (this folder), {starts} (a file of URLs), {start} (the first of them), {paths} (a
+file of the paths of all pages), {out} (the file or folder to write) and {concurrency}.
 """
 
 from __future__ import annotations
@@ -57,16 +57,20 @@ class Program:
     is_ours: bool = False
 
 
-_OURS = (
-    *("{python}", "-m", "crawler", "run", "{here}/spiders/pages.py", "--urls", "{starts}"),
-    *("-o", "{out}", "-q", "--concurrency", "{concurrency}"),
-)
-"""With journal, order and robots.txt, as always."""
+def ours(
+    name: str, *options: str, packages: tuple[str, ...] = (), file: str = "pages.py"
+) -> Program:
+    """One of the files in spiders/; with journal, order and robots.txt, as always."""
+    command = (
+        *("{python}", "-m", "crawler", "run", "{here}/spiders/" + file, "--urls", "{starts}"),
+        *("-o", "{out}", "-q", "--concurrency", "{concurrency}", *options),
+    )
+    return Program(f"ours, {name}", command, packages, is_ours=True)
 
 
-def ours(name: str, *options: str, packages: tuple[str, ...] = ()) -> Program:
-    """The same spider, with further options."""
-    return Program(f"ours, {name}", (*_OURS, *options), packages, is_ours=True)
+def ours_fast(name: str, *options: str) -> Program:
+    """The same spider with the extras `async` and `fast`."""
+    return ours(f"{name}, fast", *options, packages=("aiohttp", "selectolax"), file="pages_fast.py")
 
 
 def peer(name: str, file: str, *packages: str, more: tuple[str, ...] = ()) -> Program:
@@ -75,12 +79,16 @@ def peer(name: str, file: str, *packages: str, more: tuple[str, ...] = ()) -> Pr
     return Program(name, command, packages)
 
 
+_PROCESSES = ("--mode", "processes", "-j", "2")
 OURS = [
     ours("threads", "--mode", "threads"),
     ours("async", "--mode", "async", packages=("aiohttp",)),
-    ours("processes, 2 workers", "--mode", "processes", "-j", "2", packages=("aiohttp",)),
+    ours_fast("async", "--mode", "async"),
+    ours("processes, 2 workers", *_PROCESSES, packages=("aiohttp",)),
+    ours_fast("processes, 2 workers", *_PROCESSES),
 ]
-"""With the packages that they choose by themselves; processes fetch with aiohttp if it is there."""
+"""Each mode, with the core packages and, where it says so, with those of the extra `fast`.
+Processes fetch with aiohttp where it is installed."""
 
 SCRAPY = peer("Scrapy", "with_scrapy.py", "scrapy", "uvloop")
 SCRAPY_BY_HAND = peer(
@@ -107,3 +115,5 @@ WRK = Program(
     check=all_were_answered,
     environment=(("PATHS", "{paths}"),),
 )
+
+PEERS = [SCRAPY, SCRAPY_BY_HAND, CRAWLEE, LOOP, POOL, SOUP, WGET2, WRK]

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -91,12 +91,8 @@ class Bench:
         expected: Pages,
         *,
         concurrency: int = 16,
-        **names: str,
     ) -> Runs:
-        """Run each program in each round from these URLs, check its answers, and tell what it took.
-
-        `names` are more names that the commands' parts may have.
-        """
+        """Run each program in each round from these URLs, check its answers, tell what it took."""
         programs = [program for program in programs if self.takes(program)]
         runs = Runs([program.name for program in programs])
         for program in programs:
@@ -109,7 +105,7 @@ class Bench:
                     continue
                 say(f"  round {number} of {self.rounds}: {program.name} ", end="")
                 try:
-                    cost, pages = self._run(program, starts, expected, concurrency, names)
+                    cost, pages = self._run(program, starts, expected, concurrency)
                 except WrongAnswerError as error:
                     runs.drop(program.name, f"no figure: {error}")
                     say(f"no figure: {error}")
@@ -122,12 +118,7 @@ class Bench:
         return runs
 
     def _run(
-        self,
-        program: Program,
-        starts: Sequence[str],
-        expected: Pages,
-        concurrency: int,
-        more: Mapping[str, str],
+        self, program: Program, starts: Sequence[str], expected: Pages, concurrency: int
     ) -> tuple[Cost, int]:
         folder = self.scratch / "run"
         shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +136,6 @@ class Bench:
             "paths": str(folder / "paths.txt"),
             "out": str(out),
             "concurrency": str(concurrency),
-            **more,
         }
         cost = measure(
             [part.format_map(names) for part in program.command],

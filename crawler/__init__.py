@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crawler.download import Download
 from crawler.errors import CrawlError, Retry
 from crawler.request import Request
 from crawler.run import CrawlResult, run
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CrawlError",
     "CrawlResult",
+    "Download",
     "Pool",
     "Request",
     "Response",

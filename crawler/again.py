@@ -7,7 +7,7 @@ resumed. The old run is only read.
     journal.sqlite   a copy; the failed requests wait under their old ranks
     earlier.jsonl    the old items
     retried.jsonl    the new items, as they are committed
-    failed.jsonl     begins with what stays: items that failed in a step
+    failed.jsonl     begins with what stays: items that failed in a step, files that are missed
     steps.jsonl      a copy: what steps know of the old items
     items.jsonl      made of the old items and the new ones at the end, each in its place
 """
@@ -64,7 +64,7 @@ def put_back(old: Path, new: Path, *, in_order: bool, until_empty: bool) -> None
         history.copy_to(new / JOURNAL)
     items, _ = _write(new / EARLIER, _lines(old / ITEMS))
     offsets = {RETRIED: 0}
-    _, offsets[FAILED] = _write(new / FAILED, filter(_is_of_a_step, _lines(old / FAILED)))
+    _, offsets[FAILED] = _write(new / FAILED, filter(_is_of_no_page, _lines(old / FAILED)))
     if (old / NOTES).exists():
         _, offsets[NOTES] = _write(new / NOTES, _lines(old / NOTES))
     try:
@@ -104,9 +104,11 @@ def _write(path: Path, lines: Iterable[bytes]) -> tuple[int, int]:
     return count, size
 
 
-def _is_of_a_step(line: bytes) -> bool:
+def _is_of_no_page(line: bytes) -> bool:
+    """Whether it is an item that failed in a step, or a file that a page's item misses."""
     try:
-        return bool(json.loads(line)["kind"] == "pipeline")
+        record = json.loads(line)
+        return bool(record["kind"] == "pipeline" or "page" in record)
     except (ValueError, KeyError, TypeError):
         return False
 

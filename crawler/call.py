@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LONE_FILE = "crawled_"
+"""What the module of a file in no package begins with, so that it hides no other one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

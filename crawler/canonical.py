@@ -110,6 +110,24 @@ _PLAIN = re.compile(
     re.VERBOSE,
 )
 
+CANONICAL = re.compile(
+    r"""
+    ( https?://
+      (?: (?: [a-z0-9_-]++ \. )*+ [a-z] [a-z0-9_-]*+
+        | (?: (?: 25[0-5] | 2[0-4][0-9] | 1[0-9][0-9] | [1-9]?[0-9] )
+              (?: \. (?=[0-9]) | (?=[:/]) ) ){4}
+      )
+    )
+    ( (?: : (?! 80/ | 443/ | 0 ) [0-9]{1,4} (?=/) )?
+      (?: / (?!\.) [A-Za-z0-9_.~-]*+ )++
+    )
+    (?: \# [!#-;=?-_a-~]*+ )?+
+    """,
+    re.VERBOSE,
+)
+"""URLs that are canonical already, but for a fragment: nothing in them has a second spelling. The
+groups are scheme and host, and the rest up to the fragment."""
+
 
 class URL(NamedTuple):
     """An http or https URL in parts, each as the WHATWG URL standard writes it.
@@ -174,6 +192,10 @@ def canonical_url(
     """
     if isinstance(drop_parameters, str):
         raise TypeError(f"drop_parameters is a collection of names, not {drop_parameters!r}")
+    if not keep_fragment:
+        canonical = CANONICAL.fullmatch(url)
+        if canonical is not None and len(canonical[1]) <= MAX_HOST_LENGTH:
+            return canonical[1] + canonical[2]
     scheme, username, password, host, port, path, query, fragment = parse_url(url)
     dropped = _any_of(tuple(drop_parameters)) if drop_parameters else None
     path = with_plain_escapes(path)

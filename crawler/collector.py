@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from crawler.entry import Entry
 from crawler.result import Result
+
+
+def _any(_: Result) -> bool:
+    return True
 
 
 class Collector:
@@ -72,9 +76,9 @@ class Collector:
             _, result = self._held.pop(behind)
             self._held_bytes -= result.body_bytes
 
-    def ready(self) -> Iterator[tuple[Entry, Result]]:
-        """Give out, in order, what is complete up to the first gap."""
-        while self.head in self._held:
+    def ready(self, is_complete: Callable[[Result], bool] = _any) -> Iterator[tuple[Entry, Result]]:
+        """Give out, in order, what is complete up to the first gap, or to what isn't."""
+        while self.head in self._held and is_complete(self._held[self.head][1]):
             entry, result = self._held.pop(self.head)
             self._held_bytes -= result.body_bytes
             self._done += 1
@@ -94,10 +98,12 @@ class CompletionCollector(Collector):
         """Go on where an earlier session ended: so many ranks are done."""
         self.head = done
 
-    def ready(self) -> Iterator[tuple[Entry, Result]]:
-        """Give out all that is here; `head` counts them."""
-        for rank in list(self._held):
-            entry, result = self._held.pop(rank)
+    def ready(self, is_complete: Callable[[Result], bool] = _any) -> Iterator[tuple[Entry, Result]]:
+        """Give out all that is here and complete; `head` counts them."""
+        for rank, (entry, result) in list(self._held.items()):
+            if not is_complete(result):
+                continue
+            del self._held[rank]
             self._held_bytes -= result.body_bytes
             self.head += 1
             yield entry, result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from crawler.errors import FetchError
 from crawler.result import Failure
@@ -23,10 +23,13 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class ContentDecoder:
     """Undoes Content-Encoding piece by piece, so that a bomb is stopped at the limit, not after.
 
+    With `keep`, the content goes there piece by piece, and none of it is held here.
     Raises FetchError of kind `too-large`, `decode` or `truncated`.
     """
 
-    def __init__(self, content_encoding: str, limit: int) -> None:
+    def __init__(
+        self, content_encoding: str, limit: int, *, keep: Callable[[bytes], object] | None = None
+    ) -> None:
         names = [name.strip().lower() for name in content_encoding.split(",")]
         codings = [name for name in names if name not in ("", "identity")]
         if len(codings) > _MAX_CODINGS:
@@ -37,6 +40,9 @@ class ContentDecoder:
         """Bytes that went into each stage; into the first one, as they came over the wire."""
         self._received = 0
         self._content = bytearray()
+        self._size = 0
+        self._keep_piece = keep or self._content.extend
+        self._what = "page" if keep is None else "file"
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes as they came over the wire."""
@@ -56,14 +62,15 @@ class ContentDecoder:
             self._through(piece, stage + 1)
 
     def _keep(self, data: bytes) -> None:
-        size = len(self._content) + len(data)
+        size = self._size + len(data)
         if size > self._limit:
-            self._content += data[: self._limit - len(self._content)]
+            self._keep_piece(data[: self._limit - self._size])
             raise self._too_large()
         if size > max(_RATIO_COUNTS_FROM, self._received * _MAX_RATIO):
-            message = f"the page unpacks to more than {_MAX_RATIO:,} times what was sent"
+            message = f"the {self._what} unpacks to more than {_MAX_RATIO:,} times what was sent"
             raise _failed("too-large", message)
-        self._content += data
+        self._keep_piece(data)
+        self._size = size
 
     def content(self) -> bytes:
         """All of it, once the last byte was fed."""
@@ -77,7 +84,7 @@ class ContentDecoder:
         return bytes(self._content)
 
     def _too_large(self) -> FetchError:
-        return _failed("too-large", f"the page is larger than {self._limit:,} bytes")
+        return _failed("too-large", f"the {self._what} is larger than {self._limit:,} bytes")
 
 
 class _Inflate:

@@ -7,12 +7,14 @@
                          |                                                   |             Result
                          +------- follow-ups, at commit ---- engine <-- collector (in order)
                                                                  |
-     output/NAME.json <-- exporter <-- pipeline <-- items, at commit
+     output/NAME.json <-- exporter <-- pipeline <-- items, at commit, with their files
 
 - Only two things cross to the worker and back: (spider reference, Request) going in, a Result
   coming out. Both are plain data, so threads and processes are the same to the engine.
 - Whatever decides is done at commit, in the order of the ranks: what is written, where the crawl
   ends. So timing can't change it.
+- Files that a page's items wait for are fetched like pages, before any page, and stored by the
+  worker; the page stays with the collector until it has them all (see `crawler.downloads`).
 - The engine runs in the caller's thread. Executors answer through one completion queue.
 """
 
@@ -27,13 +29,21 @@ from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from crawler.accounting import Accounting, combined
 from crawler.collector import Collector
 from crawler.cookies import CookieJars
+from crawler.download import Wanted, by_item
+from crawler.downloads import Downloads, Missed, may_be_private
 from crawler.entry import Entry
-from crawler.errors import CrawlError, OutputError, PageTimeoutError, WorkerDiedError
+from crawler.errors import (
+    CrawlError,
+    OutputError,
+    PageTimeoutError,
+    UsageError,
+    WorkerDiedError,
+)
 from crawler.journal import Journal
 from crawler.limits import Limits
 from crawler.pipeline import Pipeline
@@ -42,7 +52,14 @@ from crawler.request import Request
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
 from crawler.step import Page
-from crawler.worker import read_robots, read_robots_async, run, run_async
+from crawler.worker import (
+    download,
+    download_async,
+    read_robots,
+    read_robots_async,
+    run,
+    run_async,
+)
 
 GONE = frozenset({404, 410})
 _MAX_FAILED_IN_A_ROW = 10
@@ -90,6 +107,14 @@ class Stats:
     items: int = 0
     failed_items: int = 0
     """Items for which a step raised."""
+    files: int = 0
+    """URLs whose files are in items, by the end of the crawl."""
+    file_bytes: int = 0
+    """Their sizes."""
+    unchanged_files: int = 0
+    """Those of them that earlier runs had fetched already."""
+    failed_files: int = 0
+    """URLs whose files are missing in items."""
     dropped: int = 0
     """Items that a step dropped."""
     requests: int = 0
@@ -126,6 +151,13 @@ class Stats:
     """Where the time went, as shares of what all slots could have done; see `accounting`."""
 
 
+class _Deadline(NamedTuple):
+    """When an attempt has taken too long, and how long that is."""
+
+    limit: float
+    at: float
+
+
 class Engine:
     """Runs one crawl; see the module's picture."""
 
@@ -145,7 +177,9 @@ class Engine:
         max_items: int | None = None,
         limits: Limits | None = None,
         cookies: CookieJars | None = None,
+        downloads: Downloads | None = None,
         page_timeout: float = 180.0,
+        file_timeout: float = 600.0,
         total: int | None = None,
         checkpoint_every: float = _SECONDS_BETWEEN_CHECKPOINTS,
         clock: Callable[[], float] = time.monotonic,
@@ -157,6 +191,7 @@ class Engine:
         # What it gives back is a Result in a Future, also when it is a coroutine function.
         self._run: Callable[..., Any] = run_async if on_loop else run
         self._read_robots: Callable[..., Any] = read_robots_async if on_loop else read_robots
+        self._download: Callable[..., Any] = download_async if on_loop else download
         self._slots = slots
         self._collector = collector
         self._journal = journal
@@ -167,8 +202,10 @@ class Engine:
         self._max_items = max_items
         self._limits = limits or Limits()
         self._cookies = cookies
+        self._downloads = downloads
         self._page_timeout = page_timeout
-        self._in_flight: dict[Future[Result], float] = {}
+        self._file_timeout = file_timeout
+        self._in_flight: dict[Future[Result], _Deadline] = {}
         """When each attempt on a worker takes too long."""
         self._look_again_at = 0.0
         self._total = total
@@ -210,7 +247,10 @@ class Engine:
         self._failed_in_a_row = state["failed_in_a_row"]
         self._is_cut = state["is_cut"]
         if self._cookies is not None:
-            self._cookies = CookieJars.from_json(self._journal.cookies())
+            try:
+                self._cookies = CookieJars.from_json(self._journal.cookies())
+            except ValueError as error:
+                raise UsageError(f"the run's cookies can't be read: {error}") from None
         self._refusals.resume(state["refusals"])
         statuses = {int(status): count for status, count in state["stats"]["statuses"].items()}
         self._before = Stats(**{**state["stats"], "statuses": statuses, "stopped_by": None})
@@ -225,6 +265,9 @@ class Engine:
             self._loop()
             if self._has_nothing_left():
                 self._scheduler.settle()
+            if self._downloads is not None:
+                stats = self.stats
+                stats.files, stats.file_bytes, stats.unchanged_files = self._downloads.stored()
             self._checkpoint()
             self._accounting.committed(self.in_flight)
         finally:
@@ -237,6 +280,8 @@ class Engine:
         started = self._clock()
         self._has_news = False
         self._pipeline.sync()
+        if self._downloads is not None:
+            self._downloads.sync()
         offsets = self._sink.sync()
         self._take_stock()
         cookies = None
@@ -308,7 +353,8 @@ class Engine:
                 self._hold(entry, entry.result)
                 continue
             future = self._submit(entry)
-            self._in_flight[future] = self._clock() + self._page_timeout
+            limit = self._page_timeout if entry.file is None else self._file_timeout
+            self._in_flight[future] = _Deadline(limit, self._clock() + limit)
             future.add_done_callback(partial(self._complete, entry))
 
     def _submit(self, entry: Entry) -> Future[Result]:
@@ -317,6 +363,9 @@ class Engine:
             return self._executor.submit(self._read_robots, entry.target, private=private)
         self.stats.requests += 1
         request = self._with_cookies(entry.target)
+        if entry.file is not None and self._downloads is not None:
+            private, order = may_be_private(entry), self._downloads.order(entry)
+            return self._executor.submit(self._download, request, order, private=private)
         return self._executor.submit(self._run, self._reference, request, private=private)
 
     def _with_cookies(self, request: Request) -> Request:
@@ -369,8 +418,10 @@ class Engine:
         abandon = getattr(self._executor, "abandon", None)
         if abandon is not None and now >= self._look_again_at:
             self._look_again_at = now + _LONGEST_WAIT
-            for future in [f for f, deadline in self._in_flight.items() if deadline <= now]:
-                self._in_flight[future] = now + abandon(future, self._page_timeout)
+            late = [(future, each) for future, each in self._in_flight.items() if each.at <= now]
+            for future, deadline in late:
+                left = abandon(future, deadline.limit)
+                self._in_flight[future] = deadline._replace(at=now + left)
 
     def _completion_at_hand(self) -> tuple[Entry, Future[Result]] | None:
         try:
@@ -411,12 +462,25 @@ class Engine:
             log.info("trying again: %s (%s)", entry.target.url, failure.message, extra=extra)
             return
         self._scheduler.speculate(entry, result.follow)
-        if not self._scheduler.finished_ahead(entry, result):
+        if self._downloads is not None:
+            for file in self._downloads.want(entry, result):
+                self._scheduler.fetch_file(file)
+        if entry.file is not None or not self._scheduler.finished_ahead(entry, result):
             self._hold(entry, result)
 
     def _hold(self, entry: Entry, result: Result) -> None:
+        """Keep what came of an entry until it is its turn; a file's is not waited with."""
         entry.result = None
-        self._collector.hold(entry, result)
+        if entry.file is None or self._downloads is None:
+            self._collector.hold(entry, result)
+            return
+        if result.failure is not None and result.failure.kind == "storage":
+            raise OutputError(result.failure.message)
+        self._downloads.returned(entry, result)
+        self._scheduler.has_file(entry)
+
+    def _is_complete(self, result: Result) -> bool:
+        return self._downloads is None or self._downloads.is_complete(result)
 
     def _count(self, result: Result) -> None:
         self.stats.body_bytes += result.body_bytes
@@ -429,7 +493,7 @@ class Engine:
         head = -1
         while head < self._collector.head and not self._is_cut:
             head = self._collector.head
-            for entry, result in self._collector.ready():
+            for entry, result in self._collector.ready(self._is_complete):
                 self._commit_page(entry, result)
                 if self._is_cut:
                     return
@@ -475,6 +539,24 @@ class Engine:
         self._scheduler.end_start(entry)
         self._collector.forget_after(entry.rank)
 
+    def _with_files(self, page: Entry, item: Item, wanted: list[Wanted]) -> Item:
+        """The item with its files in it; those that are missed are listed, each once."""
+        if self._downloads is None:
+            return item
+        item, missed = self._downloads.fill(item, wanted)
+        for each in missed:
+            self._commit_missed(page, each)
+        return item
+
+    def _commit_missed(self, page: Entry, missed: Missed) -> None:
+        failure = missed.failure
+        self.stats.failed_files += 1
+        _add_one(self.stats.failures, f"file: {failure.cause}")
+        record = _record(missed.entry, failure)
+        self._sink.fail({**record, "rank": page.rank, "page": page.target.url})
+        url = missed.entry.target.url
+        log.warning("no file: %s (%s)", url, failure.message, extra={"kind": failure.kind})
+
     def _commit_items(self, entry: Entry, result: Result) -> int:
         """Write a page's items; how many the steps left."""
         self.stats.pages += 1
@@ -482,9 +564,12 @@ class Engine:
         page = _page(entry, result)
         # Items of a page that is fetched again go before others: where to cut is known at the end.
         limit = None if entry.is_again else self._max_items
-        for item in result.items:
+        files = by_item(result.files)
+        for number, item in enumerate(result.items):
             if limit is not None and self.stats.items + len(kept) >= limit:
                 break  # what isn't written is no step's business
+            if number in files:
+                item = self._with_files(entry, item, files[number])
             try:
                 changed = self._pipeline.apply(item, page)
             except OutputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from crawler.download import Wanted
 from crawler.request import Request
 from crawler.result import Result
 from crawler.url import host
@@ -26,6 +27,8 @@ class Entry:
     is_start: bool = field(default=False, compare=False)
     is_robots: bool = field(default=False, compare=False)
     """A site's robots.txt: it has no rank and no place."""
+    file: Wanted | None = field(default=None, compare=False)
+    """A file that a page waits for: it has no rank and no place either."""
     is_again: bool = field(default=False, compare=False)
     """Whether it failed in an earlier run, and has its rank and place from there."""
     place: int = field(default=0, compare=False)
@@ -41,6 +44,8 @@ class Entry:
     """Nobody wants it any more."""
     result: Result | None = field(default=None, compare=False)
     """What came of it, if that was known before it had a rank."""
+    marks: list[bytes] = field(default_factory=list, compare=False)
+    """Fingerprints of its follow-ups, of the first ones as far as they are known."""
     _host: str = field(default="", init=False, repr=False, compare=False)
     _host_of: Request | None = field(default=None, init=False, repr=False, compare=False)
     """Which target it is the host of."""

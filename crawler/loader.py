@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from crawler.call import LONE_FILE
 from crawler.errors import ItemError, SpiderImportError, SpiderNotFoundError, UsageError
 from crawler.process import in_worker_process
 from crawler.request import Request
@@ -32,7 +33,6 @@ from crawler.spider import Spider, is_marked, options_of
 SPIDERS_FOLDER = "spiders"
 
 _MAX_PRIORITY = 10**9
-_FILE_PREFIX = "crawled_"
 
 _functions: dict[str, Callable[..., Any]] = {}
 """What this process loaded or was given, by reference; other processes load for themselves."""
@@ -111,7 +111,7 @@ def file_of_module(name: str) -> tuple[bool, Path | None]:
     if name == "__main__":
         file = getattr(_MAIN, "__file__", None)  # "<stdin>" if it is read from there
         return False, Path(file).resolve() if file and Path(file).is_file() else None
-    if name.startswith(_FILE_PREFIX):
+    if name.startswith(LONE_FILE):
         for path, (_, module) in _modules.items():
             if module.__name__ == name:
                 return False, path
@@ -204,7 +204,7 @@ def _reference_of(function: Callable[..., Any]) -> str | None:
     file = getattr(module, "__file__", None)
     if module is None or file is None or getattr(module, name, None) is not function:
         return None
-    is_script = module.__name__ == "__main__" or module.__name__.startswith(_FILE_PREFIX)
+    is_script = module.__name__ == "__main__" or module.__name__.startswith(LONE_FILE)
     return f"{Path(file).resolve()}:{name}" if is_script else f"{module.__name__}:{name}"
 
 
@@ -282,7 +282,7 @@ def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
 
 def _shown(module: ModuleType) -> str:
     """What the user calls a module: a lone file has a name of ours."""
-    is_file = module.__name__.startswith(_FILE_PREFIX)
+    is_file = module.__name__.startswith(LONE_FILE)
     return str(module.__file__) if is_file else module.__name__
 
 
@@ -381,7 +381,7 @@ def _module_name(path: Path) -> tuple[Path, str]:
         folder = folder.parent
     if len(parts) == 1:
         # A lone file must not hide an installed module of the same name.
-        parts = [f"{_FILE_PREFIX}{path.stem}"]
+        parts = [f"{LONE_FILE}{path.stem}"]
     return folder, ".".join(parts)
 
 

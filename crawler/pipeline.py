@@ -172,8 +172,8 @@ def _called(call: Call, load: Callable[[str], Any]) -> Any:
 
 def _not_included(call: Call) -> str:
     near = difflib.get_close_matches(call.target, included.__all__, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(included.__all__)}"
-    return f"there is no step {call.target}; {hint} One of your own is module:function"
+    known = near[0] if near else f"one of {', '.join(included.__all__)}"
+    return f"there is no step {call.target}; did you mean {known}, or your own module:function?"
 
 
 def _takes_page(step: Step) -> bool:

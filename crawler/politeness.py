@@ -122,7 +122,8 @@ class Politeness:
         if result is not None and self.adaptive:
             sign = sign_of(result)
             self._note_reach(host, state.backoff, sign, result)
-            state.backoff.ended(sign, now, in_flight=state.in_flight, seconds=result.fetch_seconds)
+            took = result.fetch_seconds if result.answer_seconds is None else result.answer_seconds
+            state.backoff.ended(sign, now, in_flight=state.in_flight, seconds=took)
             rest = max(rest, state.backoff.pause)
             if state.backoff.is_hopeless:
                 self._blocked.add(host)

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 from crawler.backlog import FollowUp
@@ -238,8 +238,8 @@ class Ranks:
         depth = entry.depth + 1
         highest: int | None = None
         new: list[tuple[Request, bytes]] = []
-        for request in requests:
-            mark = self.mark_of(request)
+        for request, known_mark in zip_longest(requests, entry.marks):
+            mark = known_mark or self.mark_of(request)
             reason = self._denies(request, depth)
             if reason is None and not request.dont_filter:
                 is_known = mark in self._seen

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from crawler.download import Download, StoredFile, Wanted
 from crawler.errors import ItemError
 from crawler.request import Request
 
@@ -33,7 +34,8 @@ class Failure:
     `robots-unreachable` (nobody knows what the site's robots.txt forbids), `blocked` (its host
     refused so often that it isn't asked any more), `spider` (the spider raised), `page-timeout`
     (both took too long), `item` (the spider returned what JSON can't hold), `pipeline` (a step
-    raised) and `worker` (the process that worked on it died).
+    raised), `worker` (the process that worked on it died); of files also `image` (no picture, or
+    none that may be taken) and `storage` (it can't be written, which ends the crawl).
     """
 
     kind: str
@@ -59,6 +61,10 @@ class Result:
     items: list[Item] = field(default_factory=list)
     follow: list[Request] = field(default_factory=list)
     """Follow-up requests, in the order in which the spider gave them."""
+    files: tuple[Wanted, ...] = ()
+    """Files that the items wait for; at their places are their URLs meanwhile."""
+    stored: StoredFile | None = None
+    """What came of a file."""
     redirect: str | None = None
     """The Location of a 3xx answer as the server sent it, not yet judged."""
     set_cookies: tuple[str, ...] = ()
@@ -69,6 +75,8 @@ class Result:
     """Whether the answer came from a private address."""
     body_bytes: int = 0
     fetch_seconds: float = 0.0
+    answer_seconds: float | None = None
+    """Until the answer began, where that tells how busy the host is: files may be large."""
     spider_seconds: float = 0.0
     fetched_at: float = 0.0
     """When the answer was there, or a bare function began: seconds since 1970."""
@@ -76,12 +84,15 @@ class Result:
     """The number of the seat that worked on it."""
 
 
-def plain(value: object, where: str = "item", depth: int = 0) -> Any:
+def plain(
+    value: object, where: str = "item", depth: int = 0, *, files: list[Download] | None = None
+) -> Any:
     """`value` as plain JSON values, so that every mode and every format sees the same.
 
     Subclasses of str, int, float and dict become the plain type (a string taken from a soup would
     otherwise drag its whole page along), tuples become lists, and half surrogates, which UTF-8
-    can't hold, become U+FFFD. Raises ItemError naming the place and the type of anything else.
+    can't hold, become U+FFFD. Downloads stay, and are added to `files` if that is given. Raises
+    ItemError naming the place and the type of anything else.
     """
     if value is None or value is True or value is False:
         return value
@@ -99,11 +110,16 @@ def plain(value: object, where: str = "item", depth: int = 0) -> Any:
         raise ItemError(f"{where[:60]}... goes over {MAX_DEPTH} levels deep, or contains itself")
     if isinstance(value, dict):
         return {
-            _plain_key(key, where): plain(v, f"{where}[{key!r}]", depth + 1)
+            _plain_key(key, where): plain(v, f"{where}[{key!r}]", depth + 1, files=files)
             for key, v in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [plain(v, f"{where}[{index}]", depth + 1) for index, v in enumerate(value)]
+        return [
+            plain(v, f"{where}[{index}]", depth + 1, files=files) for index, v in enumerate(value)
+        ]
+    if isinstance(value, Download) and files is not None:
+        files.append(value)
+        return value
     raise ItemError(f"{where} is a {_type_name(value)}, which JSON can't hold; {_advice(value)}")
 
 
@@ -131,6 +147,8 @@ def _advice(value: object) -> str:
         return "decode it to text first"
     if isinstance(value, (set, frozenset)):
         return "sort it into a list"
+    if isinstance(value, Download):
+        return "the spider may give it, a step may not"
     if callable(getattr(type(value), "isoformat", None)):
         return "use its .isoformat()"
     return "convert it to text, a number, a list or a dict"

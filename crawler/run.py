@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crawler.demo import PracticeSite
     from crawler.engine import Engine, Stats
+    from crawler.file_store import FileStore
     from crawler.output import StandardOutput, Target
     from crawler.pipeline import Pipeline
     from crawler.progress import Block, RunState
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # Nothing more is imported up here: `import crawler` and `crawl --help` come through this module.
 
 OUTPUT_FOLDER = Path("output")
+FILES_FOLDER = "files"
+"""In a folder named after the run, beside its outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,8 @@ def crawling(
     make_room(*_processes(settings))
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
     names = names_of(name or spider.name, run_id)
+    _check_images(settings)
+    _load_fetcher(settings)
     options = target_options(settings)
     targets = [parse_target(text, names, **options) for text in outputs or []]
     pipeline = _pipeline(spider, settings, layers)
@@ -228,13 +233,17 @@ def crawling(
             )
             stack.callback(sink.refresher.close)
         start = (plain_request(request, spider.reference) for request in start)
+        store = _file_store(output_folder, folder, settings, resumed=resume is not None)
+        stack.callback(store.close)
+        if settings.files or settings.images:
+            store.open()
         engine = stack.enter_context(
-            _engine(spider, settings, converted, start, total, pipeline, sink, block)
+            _engine(spider, settings, converted, start, total, pipeline, sink, block, store)
         )
         if earlier:
             engine.resume()
             sink.resume()
-        yield Crawl(spider, settings, engine, block, folder, pipeline, sink, place, changes)
+        yield Crawl(spider, settings, engine, block, folder, pipeline, sink, store, place, changes)
 
 
 class Crawl:
@@ -249,6 +258,7 @@ class Crawl:
         folder: RunFolder,
         pipeline: Pipeline,
         sink: _Committed,
+        store: FileStore,
         place: _Place | None,
         changes: list[str],
     ) -> None:
@@ -261,6 +271,7 @@ class Crawl:
         """What is different from what a resumed run began with, in words."""
         self._pipeline = pipeline
         self._sink = sink
+        self._store = store
         self._place = place
 
     @property
@@ -290,6 +301,8 @@ class Crawl:
                 self.engine.stats.items = min(self.engine.stats.items, self.settings.max_items)
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
             self._sink.close(publish=verdict.is_published)
+            if is_finished:
+                self._store.tidy()
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
             with suppress(OutputError):  # what broke first says more
@@ -365,10 +378,61 @@ def _processes(settings: Settings) -> tuple[int, int]:
     return (workers, seats) if settings.mode == "processes" else (1, workers * seats)
 
 
+def _load_fetcher(settings: Settings) -> None:
+    """Begin to load what fetches, in a thread: nothing takes longer, and the rest waits for disks.
+
+    Worker processes load it themselves.
+    """
+    import threading
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from crawler.errors import UsageError
+
+    if settings.event_loops and find_spec("aiohttp") is None:
+        raise UsageError(
+            f"mode {settings.mode} fetches with aiohttp, which is not installed: "
+            "pip install 'crawl-in-order[async]'"
+        )
+    if settings.mode in ("sequential", "threads", "async"):
+        name = "aiohttp" if settings.event_loops else "requests"
+        load = threading.Thread(target=import_module, args=[f"crawler.fetchers.{name}"])
+        load.start()
+
+
+def _check_images(settings: Settings) -> None:
+    """Raise UsageError when pictures are asked for and can't be read."""
+    if not (settings.images or settings.thumbnails):
+        return
+    from crawler.errors import UsageError
+    from crawler.exporters import missing
+
+    try:
+        import crawler.thumbnails  # noqa: F401
+    except ImportError as error:
+        what = "images" if settings.images else "thumbnails"
+        raise UsageError(missing(f"the setting {what}", "images", error)) from None
+
+
+def _file_store(
+    output_folder: Path, folder: RunFolder, settings: Settings, *, resumed: bool
+) -> FileStore:
+    """The files of all runs of that name; the folder is made when the first one is fetched."""
+    from crawler.file_store import FileStore
+
+    if not folder.is_temporary:  # one that is resumed may lie anywhere
+        output_folder = folder.path.parents[2]
+    return FileStore(
+        output_folder.absolute() / folder.name / FILES_FOLDER,
+        prefix=f"{folder.name}/{FILES_FOLDER}",
+        run=folder.run_id,
+        thumbnails=settings.thumbnails,
+        resumed=resumed,
+    )
+
+
 def _mark(settings: Settings) -> Callable[[Request], bytes]:
     """How requests are compared."""
-    from functools import partial
-
     from crawler.canonical import SESSION, TRACKING
     from crawler.fingerprint import fingerprint
 
@@ -383,7 +447,7 @@ def _source(spider: Spider) -> dict[str, str] | None:
     """The spider's file, and a hash of what stands in it."""
     import hashlib
 
-    if spider.file is None:
+    if spider.file is None or not spider.file.is_file():  # typed into an interpreter or notebook
         return None
     return {
         "file": str(spider.file),
@@ -463,6 +527,12 @@ class _Committed:
             self.failures += map(json.loads, self.folder.failed.lines())
         for output in self.live:
             output.write(self.folder.items.lines())
+
+    def missed_files(self) -> Iterator[str]:
+        """URLs of files whose failure earlier sessions listed."""
+        for record in map(json.loads, self.folder.failed.lines()):
+            if "page" in record:
+                yield next(iter(record.get("redirected_from", [])), record["url"])
 
     def close(self, *, publish: bool) -> None:
         if self.refresher is not None:
@@ -551,16 +621,16 @@ def _engine(
     pipeline: Pipeline,
     sink: _Committed,
     block: Block,
+    store: FileStore,
 ) -> Iterator[Engine]:
     """The engine with its stages; its executor ends with the block."""
-    from importlib.util import find_spec
-
     from crawler import worker
     from crawler.collector import Collector, CompletionCollector
     from crawler.cookies import CookieJars
+    from crawler.downloads import Downloads
     from crawler.engine import Engine
-    from crawler.errors import UsageError
     from crawler.executors import make_executor
+    from crawler.file_part import ImageRules
     from crawler.limits import Limits
     from crawler.open_files import hosts_to_keep
     from crawler.politeness import Politeness
@@ -569,8 +639,6 @@ def _engine(
     from crawler.scope import Scope
     from crawler.spider import takes_response
 
-    if settings.mode in ("sequential", "threads"):
-        import crawler.fetchers.requests  # noqa: F401  (while the practice site gets ready)
     _, seats = _processes(settings)
     worker_settings = worker.WorkerSettings(
         timeout=settings.timeout,
@@ -581,6 +649,13 @@ def _engine(
         keep_fragments=settings.keep_fragments,
         max_page_items=settings.max_page_items,
         max_page_links=settings.max_page_links,
+        files=settings.files,
+        images=settings.images,
+        image_rules=ImageRules(
+            settings.min_image, settings.max_image_pixels, dict(settings.thumbnails)
+        ),
+        max_file=settings.max_file,
+        file_timeout=settings.file_timeout,
         private_addresses=settings.private_addresses,
         hosts_kept=hosts_to_keep(seats),
         seats=seats,
@@ -590,11 +665,6 @@ def _engine(
     if not settings.robots:
         logging.getLogger("crawler").warning("robots.txt is ignored")
     collect = CompletionCollector if settings.order == "completion" else Collector
-    if settings.event_loops and find_spec("aiohttp") is None:
-        raise UsageError(
-            f"mode {settings.mode} fetches with aiohttp, which is not installed: "
-            "pip install 'crawl-in-order[async]'"
-        )
     executor = make_executor(
         settings.mode,
         workers=settings.workers,
@@ -648,7 +718,10 @@ def _engine(
                 max_bytes=settings.max_bytes,
                 max_failures=settings.max_failures,
             ),
+            downloads=Downloads(store, missed=sink.missed_files()),
             page_timeout=settings.page_timeout,
+            # Connecting, the wait for an answer, the file, and thumbnails.
+            file_timeout=2 * settings.timeout + settings.file_timeout + settings.page_timeout,
             total=total,
         )
         is_over = True

@@ -66,7 +66,7 @@ class RunFolder:
         self.journal = journal
         self._facts = facts
         self._lock = lock
-        self._is_temporary = is_temporary
+        self.is_temporary = is_temporary
         self._is_closed = False
         self.is_retry = (path / EARLIER).exists() and facts.get("state") != "finished"
         """Whether failed pages of an earlier run are fetched again in it."""
@@ -77,7 +77,7 @@ class RunFolder:
         logging.getLogger().addHandler(self._log)
 
     def _part(self, name: str) -> Part:
-        return Part(self.path / name, durable=not self._is_temporary)
+        return Part(self.path / name, durable=not self.is_temporary)
 
     @classmethod
     def create(
@@ -244,6 +244,8 @@ class RunFolder:
             part.close()
         self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
+        if self.is_temporary:
+            return
         left = run_folders(self.path.parents[2], self.path.parent.name)
         if left:
             _point_to(left[0])
@@ -256,7 +258,7 @@ class RunFolder:
         self._log.close()
         if self._lock is not None:
             self._lock.release()
-        if self._is_temporary:
+        if self.is_temporary:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -274,7 +276,7 @@ class RunFolder:
 
     def remove_older(self, keep: int) -> None:
         """Remove all but the last `keep` runs of this name, never this one."""
-        if self._is_temporary:
+        if self.is_temporary:
             return
         others = sorted(p for p in self.path.parent.iterdir() if p != self.path and _is_run(p))
         for path in others[: max(0, len(others) - keep + 1)]:

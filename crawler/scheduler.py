@@ -17,6 +17,7 @@ from crawler.frontier import Frontier
 from crawler.gate import Gate
 from crawler.journal import Journal
 from crawler.politeness import Politeness
+from crawler.ranked import Ranked
 from crawler.ranks import Ranks, Skipped
 from crawler.request import Request
 from crawler.result import Failure, Item, Result
@@ -86,7 +87,7 @@ class Scheduler:
                 politeness=politeness,
                 wait_before=self._wait_before,
             )
-        self._ranked: dict[int, Entry] = {}
+        self._ranked = Ranked()
         self._attempts: dict[bytes, int] = {}
         """Made in an earlier session, by requests that aren't done."""
         self._public: set[str] = set()
@@ -196,7 +197,7 @@ class Scheduler:
             entry = ahead
         else:
             entry.attempts = self._earlier_attempts(entry.fingerprint)
-        self._ranked[entry.rank] = entry
+        self._ranked.add(entry)
         if entry.result is None and not entry.is_in_flight:
             self._frontier.add(entry, entry.due)
         return entry
@@ -268,17 +269,29 @@ class Scheduler:
 
     def speculate(self, entry: Entry, requests: Iterable[Request]) -> None:
         """Fetch the follow-ups of a page that isn't committed yet, those that can earn a rank."""
+        entry.marks = []
         for request in requests:
             ahead = len(self._speculation)
             if self._speculation.is_full or not self._ranks.has_room_for(ahead):
                 return
             mark = self._ranks.mark_of(request)
+            entry.marks.append(mark)
             if mark in self._speculation:
                 continue
             if self._ranks.may_get_rank(request, mark, entry.depth + 1):
                 self._speculation.add(
                     request, mark, depth=entry.depth + 1, attempts=self._earlier_attempts(mark)
                 )
+
+    def fetch_file(self, entry: Entry) -> None:
+        """Have a file fetched that a page waits for; its rank, below all pages', goes first."""
+        entry.attempts = self._earlier_attempts(entry.fingerprint)
+        self._frontier.add(entry)
+
+    def has_file(self, entry: Entry) -> None:
+        """A file was stored, or failed for good."""
+        if entry.attempts > 1:
+            self._journal.attempted(entry.fingerprint, 0)
 
     def finished_ahead(self, entry: Entry, result: Result) -> bool:
         """Keep the result of an entry that has no rank yet; False if it has one."""
@@ -288,7 +301,7 @@ class Scheduler:
 
     def committed(self, entry: Entry, result: Result) -> str | None:
         """A ranked entry is being committed. Says why its page is left out, if it is."""
-        del self._ranked[entry.rank]
+        self._ranked.remove(entry.rank)
         return self._ranks.committed(entry, result)
 
     def follow(
@@ -302,13 +315,7 @@ class Scheduler:
         highest = self._ranks.follow(entry, requests, items=items)
         if highest is None or not self._is_ordered:
             return []
-        late = [
-            each
-            for rank, each in sorted(self._ranked.items())
-            if not (each.is_start or each.is_again) and each.request.priority < highest
-        ]
-        for each in late:
-            del self._ranked[each.rank]
+        late = self._ranked.remove_below(highest)
         self._ranks.give_back(late, below=highest)
         return late
 
@@ -327,7 +334,7 @@ class Scheduler:
 
     def end_start(self, entry: Entry) -> None:
         """Take no more start requests, and forget those behind `entry`: the site has no more."""
-        behind = [self._ranked.pop(rank) for rank in range(entry.rank + 1, self.known)]
+        behind = [self._ranked.remove(rank) for rank in range(entry.rank + 1, self.known)]
         for each in behind:
             each.is_void = True
         self._ranks.end_start(entry, behind)

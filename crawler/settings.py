@@ -22,6 +22,7 @@ from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
 from crawler.result import RETRYABLE_STATUSES
 from crawler.step import Step, step_name
+from crawler.thumbnail_rule import ThumbnailRule, parse_size
 from crawler.version import __version__
 
 if TYPE_CHECKING:
@@ -102,6 +103,20 @@ class Settings:
     """Items that one page may give."""
     max_page_links: int = 100_000
     """Requests that one page may give."""
+    files: tuple[str, ...] = ()
+    """Fields of items that hold URLs; the files are fetched, and what was stored comes there."""
+    images: tuple[str, ...] = ()
+    """The same for pictures."""
+    thumbnails: Mapping[str, ThumbnailRule] = field(default_factory=dict)
+    """What is made of pictures, by name."""
+    min_image: tuple[int, int] = (1, 1)
+    """Width and height that pictures must have."""
+    max_image_pixels: int = 64 * 1024 * 1024
+    """Width times height that pictures may have."""
+    max_file: int = 256 * 1024 * 1024
+    """Bytes of one file."""
+    file_timeout: float = 600.0
+    """For a file, once the answer has begun."""
     private_addresses: str = "auto"
     """`auto`: only start requests may go to private addresses (loopback, intranet, a cloud's
     metadata), and what follows them on the same host; `allow`: all may; `deny`: none."""
@@ -154,6 +169,7 @@ class Settings:
             **others,
             **lists,
             "hosts": {name: asdict(rule) for name, rule in self.hosts.items()},
+            "thumbnails": {name: asdict(rule) for name, rule in self.thumbnails.items()},
         }
 
     @property
@@ -341,6 +357,38 @@ def _switch(value: object) -> bool:
     raise ValueError(f"{value!r} is neither true nor false")
 
 
+def _thumbnails(value: object) -> dict[str, ThumbnailRule]:
+    if not isinstance(value, Mapping):
+        raise ValueError(  # noqa: TRY004
+            f"{value!r} is no table of thumbnails; write them by name: "
+            '{"small": "75x75"}, or {"small": {"size": "75x75", "how": "crop"}}'
+        )
+    return {_thumbnail_name(name): _thumbnail(name, rule) for name, rule in value.items()}
+
+
+def _thumbnail_name(name: object) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
+        raise ValueError(
+            f"{name!r} is no name for thumbnails: it becomes a folder; use a-z, 0-9, _ and -"
+        )
+    return name
+
+
+def _thumbnail(name: object, rule: object) -> ThumbnailRule:
+    if isinstance(rule, ThumbnailRule):
+        return rule
+    if not isinstance(rule, Mapping):
+        rule = {"size": rule}
+    unknown = rule.keys() - {"size", "how", "format"}
+    if unknown or "size" not in rule:
+        problem = f"no {sorted(unknown, key=str)[0]!r}" if unknown else "and the size is missing"
+        raise ValueError(f"{name}: a thumbnail has size, how and format, {problem}")
+    try:
+        return ThumbnailRule(**{**rule, "size": parse_size(rule["size"])})
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def _hosts(value: object) -> dict[str, HostRule]:
     if not isinstance(value, Mapping):
         raise ValueError(  # noqa: TRY004
@@ -405,6 +453,13 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_body": _number(int, 1, "bytes"),
     "max_page_items": _number(int, 1, "items"),
     "max_page_links": _number(int, 1, "links"),
+    "files": _texts,
+    "images": _texts,
+    "thumbnails": _thumbnails,
+    "min_image": parse_size,
+    "max_image_pixels": _number(int, 1, "pixels"),
+    "max_file": _number(int, 1, "bytes"),
+    "file_timeout": _number(float, 0.001, "seconds", 86_400),
     "private_addresses": _private_addresses,
     "worker_memory": _memory,
     "window": _number(int, 1, "results"),

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from crawler.call import LONE_FILE
 from crawler.result import Item
 
 Step = Callable[..., Item | None]
@@ -69,7 +70,10 @@ class Context:
 
 
 def step_name(step: object) -> str:
-    """`module:function`, for an object its class: `module:Class`."""
+    """`module:function` or `file.py:function`; for an object its class: `module:Class`."""
     named = step if hasattr(step, "__qualname__") else type(step)
     name = named.__qualname__.replace(".<locals>", "")
-    return f"{named.__module__}:{name}"
+    module = named.__module__
+    if module.startswith(LONE_FILE):
+        module = f"{module.removeprefix(LONE_FILE)}.py"
+    return f"{module}:{name}"

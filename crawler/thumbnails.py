@@ -80,8 +80,8 @@ def measure(source: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     with _opened(source, max_pixels) as image:
         width, height = _shown_size(image)
-        content_type = Image.MIME.get(image.format or "", "application/octet-stream")
-        return Picture(width, height, content_type)
+        kind = "JPEG" if image.format == "MPO" else image.format or ""  # several JPEGs in one file
+        return Picture(width, height, Image.MIME[kind])
 
 
 def make_thumbnail(
@@ -255,7 +255,7 @@ def _in_plain_colours(image: Image.Image, profile: object) -> Image.Image:
 
 
 class _Transforms(threading.local):
-    """Each thread's last ones: it takes 4 ms to make one, and many pictures share a profile."""
+    """Each thread's last ones: pictures of a place share a profile, and to make one takes 4 ms."""
 
     def __init__(self) -> None:
         self.made: dict[tuple[bytes, str, str], ImageCms.ImageCmsTransform] = {}

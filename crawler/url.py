@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from crawler.canonical import parse_url, with_plain_escapes
+from crawler.canonical import CANONICAL, parse_url, with_plain_escapes
 from crawler.request import Request
 from crawler.result import Failure
 
@@ -50,6 +50,9 @@ def wire_url(url: str) -> str:
 
     Raises ValueError if it is none.
     """
+    canonical = CANONICAL.fullmatch(url)
+    if canonical is not None:
+        return canonical[1] + canonical[2]
     parts = parse_url(url)._replace(fragment=None)
     return quote(with_plain_escapes(str(parts)), safe=_URL_CHARACTERS)
 

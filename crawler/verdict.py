@@ -33,6 +33,8 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
     if stats.failed_items:
         failed += f", and {stats.failed_items} items"
+    if stats.failed_files:
+        failed += f", and {stats.failed_files} files"
     is_blocked = bool(stats.failed) and not stats.pages and stats.failed == stats.refused
     if stats.blocked and not is_blocked:
         failed += f"; blocked or given up: {_hosts(stats)}"
@@ -53,7 +55,7 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     if stats.items < settings.min_items:
         few = f"{stats.items} items, fewer than {settings.min_items}; {nothing}"
         return Verdict(4, few, is_published=False)
-    if stats.failed + stats.failed_items > settings.max_failed:
+    if stats.failed + stats.failed_items + stats.failed_files > settings.max_failed:
         return Verdict(3, failed, is_published=True)
     return Verdict(0, None, is_published=True)
 

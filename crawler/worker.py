@@ -13,19 +13,30 @@ import inspect
 import logging
 import time
 import traceback
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from crawler.arguments import arguments_for
+from crawler.download import Download, FileOrder, Wanted
 from crawler.errors import CrawlError, FetchError, ItemError, Retry
-from crawler.fetchers import AsyncFetcher, Exchange, Fetcher, make_async_fetcher, make_fetcher
+from crawler.fetchers import (
+    AsyncFetcher,
+    Exchange,
+    Fetcher,
+    Receiver,
+    make_async_fetcher,
+    make_fetcher,
+)
+from crawler.file_part import FilePart, ImageRules, conditions, unchanged
+from crawler.item_files import ItemFiles
 from crawler.loader import beside, load_function, plain_request
 from crawler.request import Request
 from crawler.response import Response
-from crawler.result import RETRYABLE_STATUSES, Failure, Item, Result, plain
+from crawler.result import RETRYABLE_STATUSES, Failure, Item, Result
 from crawler.retry import parse_retry_after
 from crawler.robots import MAX_BYTES
 from crawler.spider import takes_response
@@ -85,6 +96,12 @@ class WorkerSettings:
     """To how many hosts each seat keeps a connection."""
     seats: int = 1
     """Requests in flight in each process."""
+    files: tuple[str, ...] = ()
+    """Fields of items that hold URLs of files."""
+    images: tuple[str, ...] = ()
+    image_rules: ImageRules = field(default_factory=ImageRules)
+    max_file: int = 2**28
+    file_timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +140,9 @@ class _Seat:
         rule = self.settings.private_addresses
         return rule == "allow" or (rule == "auto" and private)
 
-    async def fetch(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+    async def fetch(
+        self, request: Request, *, private: bool, cut_at: int | None, into: Receiver | None
+    ) -> Exchange:
         """Blocks, and so never waits for an event loop."""
         if self.fetcher is None:
             self.fetcher = make_fetcher(
@@ -132,9 +151,11 @@ class _Seat:
                 user_agent=self.settings.user_agent,
                 hosts_kept=self.settings.hosts_kept,
             )
-        return self.fetcher.fetch(request, private=private, cut_at=cut_at)
+        return self.fetcher.fetch(request, private=private, cut_at=cut_at, into=into)
 
-    async def fetch_async(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+    async def fetch_async(
+        self, request: Request, *, private: bool, cut_at: int | None, into: Receiver | None
+    ) -> Exchange:
         """The seats of an event loop share a fetcher."""
         loop = asyncio.get_running_loop()
         if loop not in _async_fetchers:
@@ -144,13 +165,16 @@ class _Seat:
                 user_agent=self.settings.user_agent,
                 hosts_kept=self.settings.hosts_kept * self.settings.seats,
             )
-        return await _async_fetchers[loop].fetch(request, private=private, cut_at=cut_at)
+        fetcher = _async_fetchers[loop]
+        return await fetcher.fetch(request, private=private, cut_at=cut_at, into=into)
 
 
 class _Fetch(Protocol):
     """How a seat fetches."""
 
-    async def __call__(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+    async def __call__(
+        self, request: Request, *, private: bool, cut_at: int | None, into: Receiver | None
+    ) -> Exchange:
         """Raises FetchError."""
         ...
 
@@ -202,6 +226,23 @@ async def read_robots_async(request: Request, *, private: bool = True) -> Result
     return await _read_robots(_seat.get(), _seat.get().fetch_async, request, private=private)
 
 
+def download(request: Request, order: FileOrder, *, private: bool = True) -> Result:
+    """Fetch a file and store it; if an earlier one is unchanged, that stays. Never raises."""
+    seat = _seat.get()
+    return _finished(_download(seat, seat.fetch, _here, request, order, private=private))
+
+
+async def download_async(request: Request, order: FileOrder, *, private: bool = True) -> Result:
+    """The same on an event loop; what takes long besides fetching is done in a thread."""
+    seat = _seat.get()
+    aside = asyncio.to_thread
+    return await _download(seat, seat.fetch_async, aside, request, order, private=private)
+
+
+async def _here(function: Callable[..., T], *args: Any) -> T:
+    return function(*args)
+
+
 def _finished(steps: Coroutine[Any, Any, T]) -> T:
     """What a coroutine that never waits comes to."""
     try:
@@ -247,6 +288,59 @@ async def _read_robots(seat: _Seat, fetch: _Fetch, request: Request, *, private:
     return _result(exchange, started, given=given)
 
 
+async def _download(
+    seat: _Seat,
+    fetch: _Fetch,
+    aside: Callable[..., Awaitable[Any]],
+    request: Request,
+    order: FileOrder,
+    *,
+    private: bool,
+) -> Result:
+    """`aside` is where files are brought to the disk and pictures made small."""
+    settings = seat.settings
+    started = time.perf_counter()
+    exchange = stored = None
+    seat.monitor.fetching(request.url)
+    part = FilePart(Path(order.parts), max_bytes=settings.max_file, seconds=settings.file_timeout)
+    try:
+        with part:
+            asked = conditions(order, request.url)
+            headers = {**_FOR_FILES, **asked, **request.headers}
+            wire = replace(request, headers=headers)
+            private = seat.may_be_private(private)
+            exchange = await _fetch(fetch, wire, private=private, into=part)
+            location = _redirect_target(exchange)
+            if location is not None:
+                return _result(exchange, started, redirect=location)
+            images = settings.image_rules if order.is_image else None
+            if exchange.status == 304 and asked and order.earlier is not None:
+                stored = await aside(unchanged, order, order.earlier, images)
+            else:
+                _raise_for_status(exchange, request, settings.retry_statuses, only=200)
+                stored = replace(
+                    await aside(part.store, _header(exchange, "content-type"), images),
+                    etag=_header(exchange, "etag"),
+                    last_modified=_header(exchange, "last-modified"),
+                    final_url=request.url,
+                )
+    except FetchError as error:
+        result = _result(exchange, started, failure=error.failure)
+    except MemoryError as error:
+        result = _result(exchange, started, failure=_out_of_memory(error))
+    else:
+        result = replace(_result(exchange, started), stored=stored, body_bytes=part.size)
+    finally:
+        seat.monitor.idle()
+    if part.began is not None:
+        result = replace(result, answer_seconds=part.began - started)
+    return replace(result, worker=seat.number)
+
+
+_FOR_FILES = {"Accept": "*/*", "Accept-Encoding": "identity"}
+"""A page may come compressed; a file is wanted as it is, since it is stored and hashed."""
+
+
 async def _work(
     seat: _Seat, fetch: _Fetch, reference: str, request: Request, *, private: bool
 ) -> Result:
@@ -280,9 +374,17 @@ async def _work(
     seat.monitor.parsing()
     given = _Given([], [])
     failure = None
+    is_private = private if exchange is None else exchange.is_private
+    files = ItemFiles(
+        argument,
+        session=request.session,
+        may_be_private=is_private,
+        files=seat.settings.files,
+        images=seat.settings.images,
+    )
     try:
         returned = loaded.function(argument, **loaded.arguments)
-        given = _given(returned, reference, seat.settings)
+        given = _given(returned, reference, seat.settings, files)
     except Retry as error:
         failure = Failure("spider", _headline(error), retryable=True, retry_after=error.after)
     except ItemError as error:
@@ -299,12 +401,17 @@ async def _work(
 
 
 async def _fetch(
-    fetch: _Fetch, request: Request, *, private: bool, cut_at: int | None = None
+    fetch: _Fetch,
+    request: Request,
+    *,
+    private: bool,
+    cut_at: int | None = None,
+    into: Receiver | None = None,
 ) -> Exchange:
     problem = problem_with(request.url)
     if problem:
         raise FetchError(Failure("url", problem))
-    return await fetch(request, private=private, cut_at=cut_at)
+    return await fetch(request, private=private, cut_at=cut_at, into=into)
 
 
 def _redirect_target(exchange: Exchange) -> str | None:
@@ -313,9 +420,13 @@ def _redirect_target(exchange: Exchange) -> str | None:
     return None
 
 
-def _raise_for_status(exchange: Exchange, request: Request, retryable: Collection[int]) -> None:
+def _raise_for_status(
+    exchange: Exchange, request: Request, retryable: Collection[int], *, only: int | None = None
+) -> None:
+    """Raise FetchError unless it is a 2xx, or the `only` one that will do."""
     is_unasked_part = exchange.status == 206 and "range" not in map(str.lower, request.headers)
-    if is_unasked_part or not 200 <= exchange.status < 300:
+    is_good = 200 <= exchange.status < 300 if only is None else exchange.status == only
+    if is_unasked_part or not is_good:
         part = " with a part of the page, which nobody asked for" if is_unasked_part else ""
         raise FetchError(
             Failure(
@@ -352,6 +463,7 @@ def _result(
     return Result(
         items=given.items if given is not None else [],
         follow=given.follow if given is not None else [],
+        files=tuple(given.files) if given is not None else (),
         redirect=redirect,
         set_cookies=_all(exchange, "set-cookie"),
         failure=failure,
@@ -370,40 +482,49 @@ class _Given:
 
     items: list[Item]
     follow: list[Request]
+    files: list[Wanted] = field(default_factory=list)
 
 
 class _TooManyError(Exception):
     """A page gave more items or links than a page may."""
 
 
-def _given(returned: object, reference: str, settings: WorkerSettings) -> _Given:
+def _given(returned: object, reference: str, settings: WorkerSettings, files: ItemFiles) -> _Given:
     if returned is None:
         return _Given([], [])
-    if isinstance(returned, dict):
-        return _Given([plain(returned)], [])
     if isinstance(returned, Request):
         return _Given([], [plain_request(returned, reference)])
     if inspect.iscoroutine(returned):
         returned.close()  # or Python would warn that nobody awaited it
         raise ItemError("the spider is an async function; write a plain one: def, not async def")
+    if isinstance(returned, (dict, Download)):
+        item = files.plain_item(_item(returned), 0, "item")
+        return _Given([item], [], files.wanted)
     if isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
         raise ItemError(
             f"the spider returned a {type(returned).__name__}; "
             "return a dict or a list of dicts, or yield dicts and Requests"
         )
-    given = _Given([], [])
+    given = _Given([], [], files.wanted)
     for index, thing in enumerate(returned):
         if isinstance(thing, Request):
             given.follow.append(plain_request(thing, reference))
             _refuse_more_than("links", settings.max_page_links, given.follow)
-        elif isinstance(thing, dict):
-            given.items.append(plain(thing, f"item[{index}]"))
+        elif isinstance(thing, (dict, Download)):
+            number = len(given.items)
+            given.items.append(files.plain_item(_item(thing), number, f"item[{index}]"))
             _refuse_more_than("items", settings.max_page_items, given.items)
+            _refuse_more_than("links", settings.max_page_links, given.files)
         else:
             raise ItemError(
                 f"item[{index}] is a {type(thing).__name__}; yield dicts, and Requests to follow"
             )
     return given
+
+
+def _item(thing: dict[Any, Any] | Download) -> dict[Any, Any]:
+    """A download by itself is an item with one field."""
+    return {thing.item_field: thing} if isinstance(thing, Download) else thing
 
 
 def _refuse_more_than(what: str, limit: int, found: list[Any]) -> None:

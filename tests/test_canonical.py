@@ -5,7 +5,9 @@ The tables show the rules of the WHATWG URL standard one by one; the properties 
 
 from __future__ import annotations
 
+import re
 import time
+from unittest import mock
 
 import pytest
 from hypothesis import assume, example, given
@@ -522,3 +524,25 @@ def test_a_long_text_takes_little_time(text: str) -> None:
             canonical_url(text, drop_parameters=TRACKING)
         took.append(time.process_time() - began)
     assert min(took) < 0.15, "three readings, 50 ms each"
+
+
+_NUMBERS = ["1", "80", "443", "0", "255", "256", "127.0.0.1"]
+_WORDS = ["a", "b.c", "A", "é", "xn--", "h.test/", "localhost"]
+_MARKS = [".", "..", "/", ":", "#x", "#", "~", "-", "_", "%41", "?", ";", " "]
+_pieces = st.sampled_from([*_NUMBERS, *_WORDS, *_MARKS])
+_beginnings = st.sampled_from(["", "http://", "https://", "http://1.2.3.4", "http://h.test"])
+
+
+@given(_beginnings, st.lists(_pieces, max_size=8).map("".join))
+def test_what_is_canonical_already_is_seen_at_a_glance(beginning: str, rest: str) -> None:
+    """The short way must give what the long way gives."""
+
+    def canonical() -> str:
+        try:
+            return canonical_url(beginning + rest)
+        except ValueError:
+            return "no URL"
+
+    short = canonical()
+    with mock.patch("crawler.canonical.CANONICAL", re.compile("(?!)")):
+        assert canonical() == short

@@ -7,8 +7,10 @@ import errno
 import gc
 import json
 import re
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import tracemalloc
@@ -379,6 +381,35 @@ def test_a_port_where_nobody_listens(failure: Callable[..., Failure]) -> None:
         found = failure(f"http://127.0.0.1:{nobody.getsockname()[1]}/")
     assert (found.kind, found.retryable) == ("connection", True)
     assert "ConnectionRefusedError" in found.message
+
+
+def test_a_certificate_that_nobody_vouches_for(make: Make, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    make_one = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    subprocess.run(
+        [*make_one, "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    fetcher = make(timeout=5, max_body=LIMIT, user_agent="test/1.0")
+
+    def refuse_politely(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse_politely, args=[listener])
+        thread.start()
+        with pytest.raises(FetchError, match="certificate verify failed") as caught:
+            fetcher.fetch(Request(f"https://localhost:{listener.getsockname()[1]}/"))
+        thread.join()
+    fetcher.close()
+    assert (caught.value.failure.kind, caught.value.failure.retryable) == ("tls", False)
 
 
 def test_tls_where_there_is_none(failure: Callable[..., Failure]) -> None:

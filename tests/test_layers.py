@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "crawler"
 
 DATA = {
+    "download",
     "errors",
     "links",
     "call",
@@ -56,6 +57,7 @@ RULES = {
     "open_files",
     "outage",
     "part",
+    "ranked",
     "ranks",
     "speculation",
     "politeness",
@@ -67,6 +69,10 @@ RULES = {
     "scope",
     "shared",
     "dupefilter",
+    "downloads",
+    "file_part",
+    "file_store",
+    "item_files",
     "fingerprint",
     "canonical",
     "start",

@@ -12,7 +12,7 @@ import pytest
 from crawler.call import parse_call
 from crawler.errors import CrawlError, ItemError, OutputError, UsageError
 from crawler.pipeline import Pipeline, make_steps
-from crawler.step import Context, Page
+from crawler.step import Context, Page, step_name
 
 Item = dict[str, Any]
 
@@ -124,6 +124,18 @@ def test_a_failed_item_is_as_the_spider_gave_it() -> None:
     (note,) = caught.value.__notes__
     assert note.startswith("in the step test_pipeline:")
     assert note.endswith(".spoil")
+
+
+def test_a_step_is_called_as_one_would_type_it() -> None:
+    class Own:
+        __module__ = "crawled_shop"
+        __qualname__ = "Own"
+
+        def __call__(self, item: Item) -> Item:
+            return item
+
+    assert step_name(double) == "test_pipeline:double"
+    assert step_name(Own()) == "shop.py:Own"
 
 
 # ---- Pages ----
@@ -272,8 +284,11 @@ def test_text_names_a_step_or_calls_what_makes_one(
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ("dedup('id')", "there is no step dedup; did you mean dedupe? One of your own is module:f"),
-        ("zzz", "there is no step zzz; there are convert, dedupe, "),
+        (
+            "dedup('id')",
+            "there is no step dedup; did you mean dedupe, or your own module:function?",
+        ),
+        ("zzz", "there is no step zzz; did you mean one of convert, dedupe, "),
         ("require", "the step require: name fields, as text: require('title', 'url')"),
         ("require(drop=1, no=2)", "the step require(drop=1, no=2): got an unexpected keyword arg"),
         ("dedupe(7)", "the step dedupe(7): 7 is no name of a field"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,12 @@ def test_a_lock_that_can_not_be_taken_is_an_error(project: Path) -> None:
     done = resume(project)
     assert done.returncode == 2
     assert f"can't write {folder}: Is a directory" in done.stderr
+
+
+def test_cookies_that_can_not_be_read_are_named(project: Path) -> None:
+    with closing(sqlite3.connect(run_folder(project) / "journal.sqlite")) as journal, journal:
+        row = ("cookies", json.dumps([{"name": "a"}]))
+        journal.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", row)
+    done = resume(project)
+    assert done.returncode == 2
+    assert "the run's cookies can't be read: cookie 0 is not as this version" in done.stderr

@@ -333,3 +333,24 @@ def test_the_public_names_are_what_they_say() -> None:
         assert getattr(crawler, name) is not None
     assert callable(crawler.run)
     assert callable(crawler.spider)
+
+
+def test_a_spider_that_is_typed_in_has_no_file(site: PracticeSite, tmp_cwd: Path) -> None:
+    """As in a notebook, or at Python's prompt: its source stands nowhere."""
+    script = (
+        "import crawler\n"
+        "def page(response):\n    return {'status': response.status}\n"
+        f"print(crawler.run(page, urls=['{site.url}/empty'], output='page.json').items)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
+    assert done.stdout == "[{'status': 200}]\n", done.stderr
+    assert json.loads((tmp_cwd / "page.json").read_bytes()) == [{"status": 200}]

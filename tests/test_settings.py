@@ -15,6 +15,7 @@ from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
 from crawler.retry import RetryPolicy
 from crawler.settings import HostRule, Settings, from_environment, from_file, resolve
+from crawler.thumbnail_rule import ThumbnailRule
 
 NAMES = [field.name for field in fields(Settings)]
 
@@ -47,6 +48,21 @@ def one(name: str, value: object) -> Any:
         ("adaptive", "True", True),
         ("hosts", {"*.Example.org": {"delay": "2"}}, {"*.example.org": HostRule(delay=2.0)}),
         ("hosts", {"x:80": HostRule(per_host=3)}, {"x:80": HostRule(per_host=3)}),
+        ("images", ["pictures"], ("pictures",)),
+        ("files", "pdf", ("pdf",)),
+        ("min_image", "100x50", (100, 50)),
+        ("thumbnails", {"small": (75, 75)}, {"small": ThumbnailRule((75, 75))}),
+        ("thumbnails", {"s": "75x50"}, {"s": ThumbnailRule((75, 50))}),
+        (
+            "thumbnails",
+            {"s": {"size": [9, 9], "how": "crop", "format": "webp"}},
+            {"s": ThumbnailRule((9, 9), "crop", "webp")},
+        ),
+        (
+            "thumbnails",
+            {"s": ThumbnailRule((9, 9), "exact")},
+            {"s": ThumbnailRule((9, 9), "exact")},
+        ),
         ("user_agent", " mine/1.0 (+https://x) ", "mine/1.0 (+https://x)"),
         ("private_addresses", "deny", "deny"),
         ("max_page_items", "5", 5),
@@ -118,6 +134,14 @@ def test_a_retry_policy_is_taken_as_it_is() -> None:
         ("hosts", "x", "'x' is no table of hosts; crawl.toml has them as [hosts."),
         ("hosts", {"http://x/": {}}, "'http://x/' is no host; write example.org, *.example.org"),
         ("hosts", {"x": 3}, "x: 3 is no table of delay and per_host"),
+        ("images", [""], "'' is no text"),
+        ("min_image", "100", "'100' is no size; write width x height in pixels, as 75x75"),
+        ("thumbnails", "75x75", "'75x75' is no table of thumbnails; write them by name:"),
+        ("thumbnails", {"../x": "9x9"}, "'../x' is no name for thumbnails: it becomes a folder"),
+        ("thumbnails", {"s": 75}, "s: 75 is no size; write 75x75, or"),
+        ("thumbnails", {"s": {"how": "fit"}}, "has size, how and format, and the size is missing"),
+        ("thumbnails", {"s": {"size": "9x9", "x": 1}}, "has size, how and format, no 'x'"),
+        ("thumbnails", {"s": {"size": "9x9", "how": "nice"}}, "s: 'nice' is no way to make"),
         ("hosts", {"x": {"dealy": 3}}, "x: a host has delay and per_host, no 'dealy'"),
         ("hosts", {"x": {"delay": -1}}, "x: delay: -1 seconds is too few"),
         ("hosts", {"x": {"per_host": 0}}, "x: per_host: 0 requests is too few"),

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from command_line import CRAWL, crawl, signal_all, spider_file
 from crawler import Request, Response, demo, run
+from crawler.errors import UsageError
 from crawler.keys import Keys, digest_of
-from crawler.step import Step
+from crawler.step import Context, Step
 from crawler.steps import (
     convert,
     dedupe,
@@ -558,7 +559,7 @@ def test_steps_of_the_decorator_come_first_then_those_of_the_setting(telling: li
 @pytest.mark.parametrize(
     ("step", "complaint"),
     [
-        ("dedup('n')", "no step dedup; did you mean dedupe? One of your own is module:function"),
+        ("dedup('n')", "no step dedup; did you mean dedupe, or your own module:function?"),
         ("telling.py:Teling('x')", "telling.py has no function Teling"),
         ("nowhere.py:x", "there is no file nowhere.py"),
         ("no_such_module:x", "there is no module no_such_module"),
@@ -606,6 +607,18 @@ def test_a_step_that_loses_what_it_was_given_is_no_success(telling: list[str], h
     assert not Path("output/telling.json").exists()
     assert crawl("resume", "--step", "telling.py:Telling('x')").returncode == 0
     assert by() == ["decorator", "x"]
+
+
+def test_a_program_that_keeps_nothing_is_told_too(site: demo.PracticeSite) -> None:
+    class Away:
+        def open(self, context: Context) -> None:
+            raise ConnectionError("away")
+
+        def __call__(self, item: Item) -> Item:
+            return item
+
+    with pytest.raises(UsageError, match="can't begin: ConnectionError: away; nothing was fetched"):
+        run(lambda response: {}, urls=[f"{site.url}/headers"], steps=[Away()])
 
 
 def test_no_step_sees_what_is_behind_the_end(site: demo.PracticeSite) -> None:

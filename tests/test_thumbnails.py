@@ -322,7 +322,7 @@ def test_a_picture_may_be_too_small() -> None:
     ],
 )
 def test_what_is_no_picture_is_an_error(data: bytes) -> None:
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ImageError, match="these bytes are no picture that can be read") as caught:
         make_thumbnail(data, ICON)
     assert caught.value.kind == "no-image"
     with pytest.raises(ImageError):

@@ -1,8 +1,8 @@
 """Crawlee with parsel: all in memory, a fixed concurrency, nothing logged.
 
-What it does and we don't: it looks like a browser to the server (impit), sessions with blocked ones
-taken out, concurrency that follows the load of the machine (held fixed here). What we do and it
-doesn't, as it is set here: order, a journal, robots.txt.
+What it does and we don't: it looks like a browser to the server (impit), takes turns with proxies
+and sessions, drives browsers in the same way, and fits its concurrency to the load of the machine
+(held fixed here). What we do and it doesn't, as it is set here: order, a journal, robots.txt.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """Scrapy: a spider as its tutorial writes it, with the settings that its documentation gives for
 speed ("Broad Crawls").
 
-What it does and we don't: referrer policies. What we do and it doesn't, as it is set here: order,
-a journal from which a killed crawl goes on (its JOBDIR), robots.txt, cookies, retries, redirects.
+What it does and we don't: middlewares, and the many add-ons that are made of them; a cache. What we
+do and it doesn't, as it is set here: order, a journal from which a killed crawl goes on (its
+JOBDIR), robots.txt, cookies, retries, redirects.
 """
 
 import sys

@@ -2,6 +2,9 @@
 
 The documentation of Python (pages of 96 KB with 310 links, most of them twice) and of PostgreSQL
 (14 KB, 20 links), as Debian packages it. The whole command is measured, its start included.
+
+Scrapy appears twice: as its documentation says to follow links (LinkExtractor), and with the links
+of a page joined and made unique by hand, which is what its spider's author can do for it.
 """
 
 from __future__ import annotations
@@ -10,17 +13,7 @@ from pathlib import Path
 
 from benchmarks import nginx
 from benchmarks.answers import pages_in
-from benchmarks.programs import (
-    CRAWLEE,
-    LOOP,
-    OURS,
-    POOL,
-    SCRAPY,
-    SCRAPY_BY_HAND,
-    SOUP,
-    WGET2,
-    WRK,
-)
+from benchmarks.programs import OURS, PEERS
 from benchmarks.rounds import Bench, say
 from benchmarks.section import Section
 
@@ -29,7 +22,6 @@ SITES = {
     "python3-doc": Path("/usr/share/doc/python3/html"),
     "postgresql-doc-15": Path("/usr/share/doc/postgresql-doc-15/html"),
 }
-PROGRAMS = [*OURS, SCRAPY, SCRAPY_BY_HAND, CRAWLEE, LOOP, POOL, SOUP, WGET2, WRK]
 
 
 def measure(bench: Bench) -> Section:
@@ -43,6 +35,6 @@ def measure(bench: Bench) -> Section:
             starts = [f"{site}/index.html"]
             expected = pages_in(folder, starts)
             say(f"{package}: {len(expected)} pages")
-            runs = bench.in_turn(PROGRAMS, starts, expected)
+            runs = bench.in_turn([*OURS, *PEERS], starts, expected)
         section.add(package, f"{package}, {len(expected):,} pages", runs)
     return section

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.meter import REPOSITORY
-from benchmarks.rounds import Bench, say
+from benchmarks.rounds import ROUNDS, Bench, say
 from benchmarks.section import Section
 from benchmarks.table import Table, spread
 from benchmarks.table import number as number_of
@@ -186,11 +186,11 @@ def in_process(*arguments: object) -> dict[str, float]:
 
 
 def measure(bench: Bench) -> Section:
-    """All sizes; the largest once, for it takes minutes."""
+    """All sizes; the largest once, and only if all rounds are asked for: it takes many minutes."""
     section = Section("frontier")
     sizes = section.figures["frontier"] = {}
     rows = []
-    for size in SIZES:
+    for size in SIZES if bench.rounds >= ROUNDS else SIZES[:-1]:
         own = sizes[f"{size:,} URLs"] = {name: [] for name in COLUMNS}
         for number in range(bench.rounds if size < SIZES[-1] else 1):
             found = in_process("crawl", size, bench.scratch / f"{size}-{number}.sqlite")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import nginx
 from benchmarks.answers import WrongAnswerError, pages_in
@@ -62,16 +62,15 @@ def measure(bench: Bench) -> Section:
     section = Section("growth")
     slopes = []
     for what, shapes in STEPS.items():
-        say(what)
-        figures = section.figures[what] = {}
-        rows = []
-        for shape in shapes:
-            cpu = crawled(bench, shape)
-            at = value(what, shape)
-            figures[f"{at:g}"] = {"cpu_seconds": cpu}
-            rows.append([f"{at:g}", spread(cpu)])
+        found: dict[float, list[float]] = {value(what, shape): [] for shape in shapes}
+        for _ in range(bench.rounds):
+            for shape, cpu in zip(shapes, found.values(), strict=True):
+                cpu.append(crawled(bench, shape))
+                say(f"  {value(what, shape):g} {what}: {cpu[-1]:.2f} s")
+        section.figures[what] = {f"{at:g}": {"cpu_seconds": cpu} for at, cpu in found.items()}
+        rows = [[f"{at:g}", spread(cpu)] for at, cpu in found.items()]
         section.tables.append(Table("", [what, "CPU, s"], rows))
-        points = [(float(at), statistics.median(own["cpu_seconds"])) for at, own in figures.items()]
+        points = [(at, statistics.median(cpu)) for at, cpu in found.items()]
         slopes.append([what, *map(number, slope_and_steps(points))])
     columns = ["", "CPU of one more, ms", "of the first step", "of the last step"]
     section.tables.append(Table("Slopes", columns, slopes))
@@ -90,8 +89,8 @@ def slope_and_steps(points: list[tuple[float, float]]) -> tuple[float, float, fl
     return fitted * 1e3, first * 1e3, last * 1e3
 
 
-def crawled(bench: Bench, shape: Shape) -> list[float]:
-    """Seconds of CPU of the crawls of a site, round by round; raises WrongAnswerError."""
+def crawled(bench: Bench, shape: Shape) -> float:
+    """Seconds of CPU of a crawl of a site; raises WrongAnswerError."""
     folder = bench.scratch / "growth"
     shutil.rmtree(folder, ignore_errors=True)
     start = write_site(folder, pages=shape.pages, links=shape.links, size=shape.size)
@@ -102,7 +101,7 @@ def crawled(bench: Bench, shape: Shape) -> list[float]:
     program = ours("growth", *mode, packages=("aiohttp",))
     with nginx.serve(folder, bench.scratch / "nginx", hosts=hosts) as sites:
         starts = [site + start for site in sites]
-        runs = bench.in_turn([program], starts, pages_in(folder, starts))
+        runs = replace(bench, rounds=1).in_turn([program], starts, pages_in(folder, starts))
     if program.name in runs.absent:
         raise WrongAnswerError(runs.absent[program.name])
-    return runs.figures[program.name]["cpu_seconds"]
+    return runs.figures[program.name]["cpu_seconds"][0]

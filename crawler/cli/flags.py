@@ -75,6 +75,17 @@ _SETTINGS = (
     ),
     click.option("--max-body", metavar="BYTES", help="Largest page, decompressed (33554432)."),
     click.option(
+        "--file",
+        "files",
+        multiple=True,
+        metavar="FIELD",
+        help="Fetch the files whose URLs are in this field of items.",
+    ),
+    click.option(
+        "--image", "images", multiple=True, metavar="FIELD", help="The same for pictures."
+    ),
+    click.option("--max-file", metavar="BYTES", help="Largest file (268435456)."),
+    click.option(
         "--private-addresses",
         metavar="RULE",
         help="auto (default): links don't lead into private networks; or allow, or deny.",

@@ -81,14 +81,23 @@ def report(result: CrawlResult, about: About, *, is_short: bool = False) -> list
 
 def _first(stats: Stats) -> str:
     pages = plural(stats.pages + stats.failed, "page")
-    line = f"{pages}, {plural(stats.items, 'item')} in {stats.seconds:.2f} s"
+    line = f"{pages}, {plural(stats.items, 'item')}{_files(stats)} in {stats.seconds:.2f} s"
     if stats.failed:
         line += f", {plural(stats.failed, 'page')} failed"
     if stats.failed_items:
         line += f", {plural(stats.failed_items, 'item')} failed"
+    if stats.failed_files:
+        line += f", {plural(stats.failed_files, 'file')} missing"
     if stats.retries:
         line += f", {plural(stats.retries, 'retry', 'retries')}"
     return line
+
+
+def _files(stats: Stats) -> str:
+    if not stats.files:
+        return ""
+    unchanged = f", {stats.unchanged_files:,} unchanged" if stats.unchanged_files else ""
+    return f", {plural(stats.files, 'file')} ({size(stats.file_bytes)}{unchanged})"
 
 
 def _details(stats: Stats, mode: str) -> Iterator[str]:

@@ -23,16 +23,39 @@ class Exchange:
     """Whether it came from a private address."""
 
 
+class Receiver(Protocol):
+    """Takes the body of an answer with status 200 as it comes, decompressed."""
+
+    max_bytes: int
+    """More is a failure."""
+    seconds: float
+    """What the body may take, once the answer has begun."""
+
+    def begin(self) -> None:
+        """The answer has begun; its body comes next."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Take the next piece. Raises FetchError when it can't."""
+        ...
+
+
 class Fetcher(Protocol):
     """Does one exchange. Not shared between threads."""
 
     def fetch(
-        self, request: Request, *, private: bool = True, cut_at: int | None = None
+        self,
+        request: Request,
+        *,
+        private: bool = True,
+        cut_at: int | None = None,
+        into: Receiver | None = None,
     ) -> Exchange:
         """Raises FetchError with the classified Failure when the exchange itself failed.
 
         Unless `private`, it goes to no private address (see `crawler.address`). Of a body longer
         than `cut_at`, if given, the rest is left away; else one that is too large is a failure.
+        With `into`, the body of a 200 goes there and all others are left out.
         """
         ...
 
@@ -45,7 +68,12 @@ class AsyncFetcher(Protocol):
     """The same on an event loop, any number of exchanges at a time; it ends with its loop."""
 
     async def fetch(
-        self, request: Request, *, private: bool = True, cut_at: int | None = None
+        self,
+        request: Request,
+        *,
+        private: bool = True,
+        cut_at: int | None = None,
+        into: Receiver | None = None,
     ) -> Exchange:
         """See `Fetcher.fetch`."""
         ...

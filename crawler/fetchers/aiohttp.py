@@ -29,7 +29,7 @@ from yarl import URL
 from crawler.address import is_public
 from crawler.content import ContentDecoder
 from crawler.errors import FetchError
-from crawler.fetchers import CHUNK, Exchange, Fetcher, make_fetcher, sent_headers
+from crawler.fetchers import CHUNK, Exchange, Fetcher, Receiver, make_fetcher, sent_headers
 from crawler.fetchers.failures import Kinds, classify
 from crawler.fetchers.limits import MAX_HEADER_BYTES, refused
 from crawler.request import Request
@@ -66,6 +66,11 @@ class _Terms:
         self.is_private = not is_public(address)
         self.is_connected = True
         self.deadline.reschedule(asyncio.get_running_loop().time() + self.timeout)
+
+    def begin_body(self, seconds: float) -> None:
+        """The rest of the answer has so much time from now."""
+        self.timeout = seconds
+        self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
     def too_late(self) -> TimeoutError:
         what = "no connection"
@@ -138,7 +143,7 @@ class AiohttpFetcher:
         self._forgiving: list[Fetcher] = []
         """Fetchers for them that nobody uses at the moment."""
         self._hosts_kept = hosts_kept
-        self._tls = ssl.create_default_context(cafile=certifi.where())
+        self._tls: ssl.SSLContext | None = None
         self._pool = self._new_pool()
         # Cancelled when the loop ends, as all tasks are.
         self._keeper = asyncio.get_running_loop().create_task(self._close_at_end())
@@ -146,7 +151,6 @@ class AiohttpFetcher:
     def _new_pool(self) -> _Pool:
         connector = _Connector(
             limit=0,  # politeness knows
-            ssl=self._tls,
             keepalive_timeout=_SECONDS_TO_KEEP,
             ttl_dns_cache=int(_SECONDS_TO_REMEMBER),
             socket_factory=_socket_to,
@@ -174,19 +178,24 @@ class AiohttpFetcher:
                 fetcher.close()
 
     async def fetch(
-        self, request: Request, *, private: bool = True, cut_at: int | None = None
+        self,
+        request: Request,
+        *,
+        private: bool = True,
+        cut_at: int | None = None,
+        into: Receiver | None = None,
     ) -> Exchange:
         """See `Fetcher.fetch`."""
         name = host(request.url)
         if name not in self.sloppy:
             try:
-                return await self._fetch(request, private=private, cut_at=cut_at)
+                return await self._fetch(request, private=private, cut_at=cut_at, into=into)
             except _StrictnessError as error:
                 if request.method.upper() not in ("GET", "HEAD"):
                     raise FetchError(error.failure) from error
             self.sloppy.add(name)
         fetcher = self._forgiving.pop() if self._forgiving else self._new_forgiving()
-        fetch = partial(fetcher.fetch, request, private=private, cut_at=cut_at)
+        fetch = partial(fetcher.fetch, request, private=private, cut_at=cut_at, into=into)
         try:
             return await asyncio.to_thread(fetch)
         finally:
@@ -200,13 +209,15 @@ class AiohttpFetcher:
             hosts_kept=1,
         )
 
-    async def _fetch(self, request: Request, *, private: bool, cut_at: int | None) -> Exchange:
+    async def _fetch(
+        self, request: Request, *, private: bool, cut_at: int | None, into: Receiver | None
+    ) -> Exchange:
         deadline = asyncio.timeout(self._timeout)
         terms = _Terms(host(request.url), self._timeout, private, deadline)
         _terms.set(terms)
         try:
             async with deadline:
-                return await self._exchange(request, terms, cut_at)
+                return await self._exchange(request, terms, cut_at, into)
         except FetchError:
             raise
         except Exception as error:
@@ -218,7 +229,9 @@ class AiohttpFetcher:
                 raise _StrictnessError(failure) from error
             raise FetchError(failure) from error
 
-    async def _exchange(self, request: Request, terms: _Terms, cut_at: int | None) -> Exchange:
+    async def _exchange(
+        self, request: Request, terms: _Terms, cut_at: int | None, into: Receiver | None
+    ) -> Exchange:
         try:
             url = URL(wire_url(request.url), encoded=True)
         except ValueError as error:
@@ -234,16 +247,28 @@ class AiohttpFetcher:
                 headers=headers,
                 data=None if request.body is None else BytesIO(request.body),
                 allow_redirects=False,
+                ssl=True if url.scheme == "http" else self._certificates(),
             ) as response:
                 terms.has_answer = True
                 fields = _fields(response)
-                is_redirect = 300 <= response.status < 400
-                body = await (_skip(response) if is_redirect else self._read(response, cut_at))
+                if into is not None and response.status == 200:
+                    terms.begin_body(into.seconds)
+                    body = await _receive(response, into)
+                elif into is not None or 300 <= response.status < 400:
+                    body = await _skip(response)
+                else:
+                    body = await self._read(response, cut_at)
             return Exchange(response.status, fields, body, is_private=terms.is_private)
         finally:
             pool.in_flight -= 1
             if pool is not self._pool and not pool.in_flight:
                 await pool.session.close()
+
+    def _certificates(self) -> ssl.SSLContext:
+        """Those that requests trusts; read when they are first needed, which takes a while."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=certifi.where())
+        return self._tls
 
     def _pool_for(self, name: str) -> _Pool:
         """A new one when there are connections to many hosts: the old ones end with their use."""
@@ -255,8 +280,7 @@ class AiohttpFetcher:
         return self._pool
 
     async def _read(self, response: aiohttp.ClientResponse, cut_at: int | None) -> bytes:
-        coding = ", ".join(response.headers.getall("Content-Encoding", []))
-        decoder = ContentDecoder(coding, cut_at or self._max_body)
+        decoder = ContentDecoder(_coding(response), cut_at or self._max_body)
         try:
             async for chunk in response.content.iter_any():
                 decoder.feed(chunk)
@@ -265,6 +289,19 @@ class AiohttpFetcher:
                 raise
             return decoder.so_far()
         return decoder.content()
+
+
+async def _receive(response: aiohttp.ClientResponse, into: Receiver) -> bytes:
+    """The pieces are small, and to hand them to the kernel takes less than a thread would."""
+    into.begin()
+    decoder = ContentDecoder(_coding(response), into.max_bytes, keep=into.write)
+    async for chunk in response.content.iter_any():
+        decoder.feed(chunk)
+    return decoder.content()
+
+
+def _coding(response: aiohttp.ClientResponse) -> str:
+    return ", ".join(response.headers.getall("Content-Encoding", []))
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -283,7 +320,10 @@ def _fields(response: aiohttp.ClientResponse) -> list[tuple[str, str]]:
 
 
 async def _skip(response: aiohttp.ClientResponse) -> bytes:
-    """Nobody reads what a redirect says; a short one is received, to keep the connection."""
+    """Nobody reads what a redirect says, or what comes in place of a file that isn't there.
+
+    If it is short it is received, to keep the connection.
+    """
     left = CHUNK
     with suppress(aiohttp.ClientError):
         while left > 0 and (chunk := await response.content.readany()):

@@ -45,10 +45,13 @@ class Terms:
     is_connected: bool = False
     """Whether there was a connection, so that what went wrong went wrong on it."""
     ends_at: float = 0.0
+    allowed: float = 0.0
+    """Seconds, of which the last ends at `ends_at`."""
 
-    def begin(self) -> None:
-        """The time for request and answer runs from now."""
-        self.ends_at = time.monotonic() + self.timeout
+    def begin(self, seconds: float | None = None) -> None:
+        """The time for request and answer runs from now; it is `seconds` instead of `timeout`."""
+        self.allowed = self.timeout if seconds is None else seconds
+        self.ends_at = time.monotonic() + self.allowed
 
     def seconds_left(self) -> float:
         """How long the next step may take; raises TimeoutError when the time is over."""
@@ -60,7 +63,7 @@ class Terms:
     def too_late(self, *, anything_came: bool = True) -> TimeoutError:
         """What is raised when the time is over."""
         what = "the answer was not complete" if anything_came else "no answer"
-        return TimeoutError(f"{what} after {self.timeout:g} s")
+        return TimeoutError(f"{what} after {self.allowed:g} s")
 
 
 class _Reader(io.RawIOBase):

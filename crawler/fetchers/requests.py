@@ -15,7 +15,7 @@ import urllib3.exceptions as urllib3
 
 from crawler.content import ContentDecoder
 from crawler.errors import FetchError
-from crawler.fetchers import CHUNK, Exchange, sent_headers
+from crawler.fetchers import CHUNK, Exchange, Receiver, sent_headers
 from crawler.fetchers.connection import Pool, Terms, TLSPool
 from crawler.fetchers.failures import Kinds, classify
 from crawler.fetchers.limits import MAX_HEADER_BYTES
@@ -36,7 +36,7 @@ class RequestsFetcher:
         self, *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
     ) -> None:
         self._max_body = max_body
-        self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES + _WIRE_FACTOR * max_body)
+        self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES)
         self._headers = sent_headers(user_agent)
         self._session = requests.Session()
         adapter = requests.adapters.HTTPAdapter(
@@ -50,9 +50,16 @@ class RequestsFetcher:
         self._session.mount("https://", adapter)
 
     def fetch(
-        self, request: Request, *, private: bool = True, cut_at: int | None = None
+        self,
+        request: Request,
+        *,
+        private: bool = True,
+        cut_at: int | None = None,
+        into: Receiver | None = None,
     ) -> Exchange:
         """See `Fetcher.fetch`."""
+        most = self._max_body if into is None else into.max_bytes
+        self._terms.max_bytes = MAX_HEADER_BYTES + _WIRE_FACTOR * most
         self._terms.private = private
         self._terms.is_connected = False
         try:
@@ -66,8 +73,7 @@ class RequestsFetcher:
                 prepared, stream=True, timeout=self._terms.timeout
             )
             try:
-                is_redirect = 300 <= response.status_code < 400
-                body = self._skip(response) if is_redirect else self._read(response, cut_at)
+                body = self._body(response, cut_at, into)
             finally:
                 # Also closes the connection when something is left of the body, which would be
                 # read as the next answer.
@@ -81,22 +87,29 @@ class RequestsFetcher:
         headers = list(response.raw.headers.items())
         return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
 
-    def _read(self, response: requests.Response, cut_at: int | None) -> bytes:
+    def _body(
+        self, response: requests.Response, cut_at: int | None, into: Receiver | None
+    ) -> bytes:
         coding = response.headers.get("Content-Encoding", "")
+        if into is not None and response.status_code == 200:
+            into.begin()
+            self._terms.begin(into.seconds)
+            return _read(response, ContentDecoder(coding, into.max_bytes, keep=into.write))
+        if into is not None or 300 <= response.status_code < 400:
+            return self._skip(response)
         decoder = ContentDecoder(coding, cut_at or self._max_body)
         try:
-            while chunk := response.raw.read1(CHUNK, decode_content=False):
-                decoder.feed(chunk)
+            return _read(response, decoder)
         except FetchError as error:
             if cut_at is None or error.failure.kind != "too-large":
                 raise
             return decoder.so_far()
-        return decoder.content()
 
     def _skip(self, response: requests.Response) -> bytes:
-        """Nobody reads what a redirect says: a bomb in it stays packed, a broken one is no matter.
+        """Nobody reads what a redirect says, or a server in place of a file that it doesn't have.
 
-        A short one is received all the same, so that the connection can be kept.
+        A bomb in it stays packed, a broken one is no matter. A short one is received all the same,
+        so that the connection can be kept.
         """
         left = CHUNK
         with suppress(urllib3.HTTPError):
@@ -107,6 +120,12 @@ class RequestsFetcher:
     def close(self) -> None:
         """Closes its connections."""
         self._session.close()
+
+
+def _read(response: requests.Response, decoder: ContentDecoder) -> bytes:
+    while chunk := response.raw.read1(CHUNK, decode_content=False):
+        decoder.feed(chunk)
+    return decoder.content()
 
 
 def _encoded(headers: Mapping[str, str]) -> Mapping[str, str | bytes]:

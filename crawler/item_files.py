@@ -1,0 +1,108 @@
+"""Which files the items of a page name: Downloads in them, and fields that hold URLs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from crawler.download import Download, Wanted
+from crawler.errors import ItemError
+from crawler.fingerprint import SIZE, fingerprint
+from crawler.links import join
+from crawler.request import Request
+from crawler.response import Response
+from crawler.result import Item, plain
+from crawler.url import host
+
+
+class ItemFiles:
+    """Takes the files out of a page's items; their URLs, absolute, stand in their places meanwhile.
+
+    `page` is what the spider was given: a Response, or a URL. `files` and `images` are names of
+    fields that hold a URL, a list of URLs, or nothing. `may_be_private`: whether files may come
+    from a private address, on the page's own host.
+    """
+
+    def __init__(
+        self,
+        page: Response | str,
+        *,
+        session: str = "",
+        may_be_private: bool = False,
+        files: tuple[str, ...] = (),
+        images: tuple[str, ...] = (),
+    ) -> None:
+        self._page = page
+        self._host = host(page if isinstance(page, str) else page.url)
+        self._session = session
+        self._may_be_private = may_be_private
+        self._fields = {**dict.fromkeys(files, False), **dict.fromkeys(images, True)}
+        self.wanted: list[Wanted] = []
+
+    def plain_item(self, item: Mapping[Any, Any], number: int, where: str) -> Item:
+        """The page's item of that number, as plain values; its files are `wanted`.
+
+        Raises ItemError for what can't be an item, or a field that holds no URLs.
+        """
+        found: list[Download] = []
+        given: Item = plain(item, where, files=found)
+        for name, is_image in self._fields.items():
+            if name in given:
+                given[name] = self._of_field(given[name], (number, name), where, is_image=is_image)
+        return self._lifted(given, (number,), where) if found else given
+
+    def _of_field(self, value: Any, place: tuple[Any, ...], where: str, *, is_image: bool) -> Any:
+        if value is None or isinstance(value, Download):
+            return value
+        if isinstance(value, str):
+            return self._want(place, Download(value, image=is_image), where)
+        if not isinstance(value, list):
+            raise ItemError(
+                f"{where}[{place[-1]!r}] is a {type(value).__name__}; a field that names files "
+                "holds a URL, a list of URLs, or None"
+            )
+        return [
+            self._of_field(each, (*place, index), where, is_image=is_image)
+            for index, each in enumerate(value)
+        ]
+
+    def _lifted(self, value: Any, place: tuple[Any, ...], where: str) -> Any:
+        """The value without Downloads."""
+        if isinstance(value, Download):
+            return self._want(place, value, where)
+        if isinstance(value, dict):
+            return {key: self._lifted(each, (*place, key), where) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._lifted(each, (*place, n), where) for n, each in enumerate(value)]
+        return value
+
+    def _want(self, place: tuple[Any, ...], download: Download, where: str) -> str:
+        url, headers = plain(download.url), dict(download.headers)
+        if not isinstance(url, str):
+            raise ItemError(f"{where}: {download!r} has no URL, but a {type(url).__name__}")
+        number, *path = place
+        url = self._absolute(url)
+        request = Request(url, headers=headers, session=self._session)
+        is_private = self._may_be_private and host(url) == self._host
+        key = _key(request, is_image=download.image, is_private=is_private)
+        self.wanted.append(Wanted(request, key, number, tuple(path), download.image, is_private))
+        return url
+
+    def _absolute(self, url: str) -> str:
+        if not url.strip():
+            return ""  # which fails by itself; joined it would be the page
+        page = self._page
+        joined = join(page, url) if isinstance(page, str) else page.urljoin(url)
+        return joined.partition("#")[0]
+
+
+def _key(request: Request, *, is_image: bool, is_private: bool) -> bytes:
+    """What two wanted files share if one answer serves both."""
+    try:
+        mark = fingerprint(request)
+    except ValueError:  # no URL; it fails when it is its turn
+        mark = request.url.encode("utf-8", "surrogatepass")
+    more = json.dumps([is_image, is_private, sorted(request.headers.items())])
+    return blake2b(mark + more.encode(), digest_size=SIZE).digest()
