@@ -9,6 +9,7 @@ rule give the same bytes.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import threading
@@ -32,6 +33,7 @@ MAX_PIXELS = 64 * 1024 * 1024
 """Of a picture that is opened: 8,192 x 8,192. A PNG of 100 KB may unpack to a thousand times that;
 decoded, each takes 3 or 4 bytes."""
 _READ = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO", "JPEG2000")
+"""JPEG's reader also finds MPO, JPEGs with more than one picture."""
 _SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "jpeg": {"quality": 85, "optimize": True},
@@ -141,7 +143,7 @@ def _opened(source: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
     """The picture, not yet decoded; whatever its decoder raises becomes an ImageError."""
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         try:
-            with Image.open(stream, formats=_READ) as image:
+            with Image.open(stream, formats=_readable()) as image:
                 _refuse_more_than(max_pixels, image)
                 yield image
         except (ImageError, MemoryError):
@@ -152,6 +154,13 @@ def _opened(source: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
             raise ImageError("no-image", "these bytes are no picture that can be read") from error
         except Exception as error:  # on hostile bytes a decoder raises just about anything
             raise ImageError("no-image", f"the picture is damaged: {error}") from error
+
+
+@functools.cache
+def _readable() -> tuple[str, ...]:
+    """Pillow may have been built without some; to name one that it doesn't know is an error."""
+    Image.init()
+    return tuple(name for name in _READ if name in Image.OPEN)
 
 
 def _refuse_more_than(max_pixels: int, image: Image.Image) -> None:
@@ -186,7 +195,9 @@ def _loaded(image: Image.Image, rule: ThumbnailRule) -> Image.Image:
     if image.mode in ("I", "F"):
         return _stretched(image)
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        least, _ = image.getchannel("A").getextrema()
+        return image if least != 255 else image.convert("RGB")  # opaque: a third less to do
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
 
 
@@ -225,6 +236,9 @@ def _fitted(image: Image.Image, rule: ThumbnailRule) -> Image.Image:
         width, height = image.size
         scale = min(1.0, size[0] / width, size[1] / height)
         size = max(1, round(width * scale)), max(1, round(height * scale))
+    if image.mode == "RGBA":
+        # What Pillow does by itself, but there it forgets the gap.
+        return image.convert("RGBa").resize(size, bicubic, reducing_gap=_GAP).convert("RGBA")
     return image.resize(size, bicubic, reducing_gap=_GAP)
 
 

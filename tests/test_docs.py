@@ -140,10 +140,20 @@ def printed(program: str, folder: Path) -> list[str]:
 
     Without what workers print: where multiprocessing's do, lines get mixed up.
     """
+    if "from PIL" in program:
+        image = pytest.importorskip("PIL.Image")
+        (folder / "images").mkdir()
+        for name in ("b.jpg", "a.png"):
+            image.new("RGB", (200, 100)).save(folder / "images" / name)
     script = folder / "script.py"
     script.write_text(program.replace("sleep(1)", "sleep(0.1)"))
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stderr == ""
     lines = [line for line in done.stdout.splitlines() if line and not line.startswith("http")]

@@ -76,6 +76,7 @@ RULES = {
     "fingerprint",
     "canonical",
     "start",
+    "thumbnail_list",
     "thumbnails",
     "steps",
     "traps",
@@ -99,7 +100,7 @@ STAGES = {
     "worker",
 }
 MAPS = {"calls", "lazy", "mapping", "pool", "tally"}
-LAYERS = [DATA, RULES, STAGES, {"engine"} | MAPS, {"run"}, {"cli", "__main__"}]
+LAYERS = [DATA, RULES, STAGES, {"engine"} | MAPS, {"run", "picture_folder"}, {"cli", "__main__"}]
 
 # Stages don't know each other, but for these: (who, whom).
 BETWEEN_STAGES = {

@@ -329,6 +329,12 @@ def test_what_is_no_picture_is_an_error(data: bytes) -> None:
         measure(data)
 
 
+@pytest.mark.parametrize("data", [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"text" * 99])
+def test_what_is_no_picture_at_all_is_not_called_damaged(data: bytes) -> None:
+    with pytest.raises(ImageError, match="no picture that can be read"):
+        make_thumbnail(data, ICON)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 def test_a_picture_that_is_cut_off_is_an_error(kind: str) -> None:
     whole = encoded(Image.effect_noise((200, 200), 90).convert("RGB"), kind)

@@ -15,6 +15,7 @@ from crawler.cli.retry import retry
 from crawler.cli.run import run
 from crawler.cli.runs import runs
 from crawler.cli.spiders import list_command
+from crawler.cli.thumbs import thumbs
 from crawler.cli.watch import watch
 from crawler.cli.why import why
 from crawler.errors import CrawlError
@@ -27,7 +28,7 @@ def crawl() -> None:
     """Crawl with plain Python functions: out-of-order execution, in-order commit."""
 
 
-for command in (run, resume, retry, runs, why, export, list_command, compare, watch, demo):
+for command in (run, resume, retry, runs, why, export, list_command, compare, watch, demo, thumbs):
     crawl.add_command(command)
 
 
