@@ -51,8 +51,12 @@ _LASTING = (
     ValueError,
 )
 """What trying again doesn't mend."""
-_TALKATIVE = ("aiobotocore", "botocore", "fsspec", "gcsfs", "google", "paramiko", "s3fs")
-"""They log headers, in which there are tokens."""
+_TALKATIVE = {
+    **dict.fromkeys(("aiobotocore", "botocore", "fsspec", "gcsfs", "google", "s3fs"), "WARNING"),
+    "paramiko": "CRITICAL",
+}
+"""From which level on they may log: below it are headers, in which there are tokens. What paramiko
+raises it logs too, with a traceback."""
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS", re.IGNORECASE)
 
 log = logging.getLogger("crawler.remote")
@@ -157,8 +161,8 @@ def _file_system(url: str) -> tuple[Any, str]:
     """A file system of fsspec with a connection of its own, and the path on it."""
     import fsspec
 
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(level)
     options: dict[str, Any] = {}
     if _scheme(url) in ("sftp", "ssh") and "host_key_policy" not in fsspec.config.conf.get(
         "sftp", {}

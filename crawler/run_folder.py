@@ -354,7 +354,10 @@ def _point_to(folder: Path) -> None:
     with suppress(OSError):  # not every file system has links, and none needs this one
         if latest.is_symlink() or not latest.exists():
             beside.symlink_to(folder.name)
-            beside.replace(latest)
+            try:
+                beside.replace(latest)
+            finally:
+                beside.unlink(missing_ok=True)
 
 
 def _is_run(path: Path) -> bool:

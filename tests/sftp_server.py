@@ -111,7 +111,8 @@ class Server:
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.key)
             transport.set_subsystem_handler("sftp", SFTPServer, _Files, self._root)
-            transport.start_server(server=_Login(self._password))
+            # With an event it doesn't wait for the client, which may hang up at once.
+            transport.start_server(event=threading.Event(), server=_Login(self._password))
             self._transports.append(transport)
 
     def stop(self) -> None:

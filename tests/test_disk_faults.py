@@ -157,7 +157,10 @@ def test_f9_a_disk_that_answers_with_errors_never_makes_a_success_of_a_loss(
 
 
 def test_f9_what_broke_first_is_told(place: Place, strace: list[str], tmp_path: Path) -> None:
-    """Not that the statistics can't be written to the same disk either."""
+    """Not that the statistics can't be written to the same disk either.
+
+    Before the output, run.json is renamed twice, and the link to the latest run.
+    """
     spider_file(tmp_path / "graph.py", GRAPH)
     inject = ["-o", os.devnull, "-e", "trace=rename", "-e", "inject=rename:error=EIO:when=4+"]
     done = run([*strace, *inject, *place.command], tmp_path)

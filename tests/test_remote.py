@@ -413,6 +413,7 @@ def test_a_crawl_to_a_host_by_sftp(
     assert published.read_bytes() == b"old"
     said = refused.stderr + done.stderr + wrong.stderr
     assert "horse" not in said
+    assert "Traceback" not in said
     assert b"horse" not in everything_written(tmp_cwd / "output")
 
 
