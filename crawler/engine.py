@@ -88,6 +88,10 @@ class Sink(Protocol):
         """Bring what is written to the disk; how long each file is now."""
         ...
 
+    def checkpointed(self) -> None:
+        """The journal knows of what `sync` brought to the disk: it will not be cut off again."""
+        ...
+
 
 class Gauge(Protocol):
     """Shows the engine's counters to others."""
@@ -298,6 +302,7 @@ class Engine:
             },
             cookies,
         )
+        self._sink.checkpointed()
         if self._checkpoint_every:  # else after each commit
             took = self._clock() - started
             self._checkpoint_at = started + max(self._checkpoint_every, took / _CHECKPOINT_SHARE)

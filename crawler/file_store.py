@@ -51,7 +51,8 @@ CREATE TABLE urls (
     last_modified TEXT,
     run TEXT NOT NULL,          -- which looked last
     is_unchanged INTEGER NOT NULL,
-    looked_at REAL NOT NULL     -- seconds since 1970
+    looked_at REAL NOT NULL,    -- seconds since 1970
+    is_taken INTEGER NOT NULL   -- whether a page of that run was committed that has it
 ) WITHOUT ROWID;
 CREATE TABLE contents (
     sha256 TEXT PRIMARY KEY,
@@ -67,12 +68,12 @@ CREATE TABLE thumbnails (
 ) WITHOUT ROWID;
 """
 _KNOWN = (
-    "SELECT sha256, size, content_type, width, height, etag, last_modified, final_url, run, name "
-    "FROM urls JOIN contents USING (sha256) WHERE key = ?"
+    "SELECT sha256, size, content_type, width, height, etag, last_modified, final_url, run, "
+    "is_taken, name FROM urls JOIN contents USING (sha256) WHERE key = ?"
 )
 _COMMITTED = (
     "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(is_unchanged), 0) "
-    "FROM urls JOIN contents USING (sha256) WHERE run = ? AND name IS NOT NULL"
+    "FROM urls JOIN contents USING (sha256) WHERE run = ? AND is_taken"
 )
 
 
@@ -127,7 +128,7 @@ class FileStore:
         row = self._row(_KNOWN, key)
         if row is None:
             return None
-        sha256, size, kind, width, height, etag, modified, final_url, run, name = row
+        sha256, size, kind, width, height, etag, modified, final_url, run, _, name = row
         path = self._folder / name if name is not None else self.parts / sha256
         if not _is_file(path, size):
             return None
@@ -153,7 +154,7 @@ class FileStore:
         index = self._index()
         with self._errors():
             index.execute(
-                "INSERT OR REPLACE INTO urls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO urls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
                 (
                     key,
                     url,
@@ -188,8 +189,10 @@ class FileStore:
         row = self._row(_KNOWN, key)
         if row is None:
             raise OutputError(f"{self._folder / INDEX} has lost {url}")
-        sha256, size, kind, width, height, *_, name = row
+        sha256, size, kind, width, height, *_, is_taken, name = row
         with self._errors():
+            if not is_taken:
+                self._index().execute("UPDATE urls SET is_taken = 1 WHERE key = ?", (key,))
             if name is None:
                 name = self._new_name(url, sha256, SUFFIXES.get(kind, SUFFIXES[UNKNOWN]))
                 query = "UPDATE contents SET name = ? WHERE sha256 = ?"

@@ -1,10 +1,10 @@
 """Outputs while the crawl is at work: every so often they are replaced by what is there so far.
 
-    crawl                                 a process of its own, at low priority
-    after a checkpoint, if it is time:
-    what to write, how far --stdin------> the items up to the last checkpoint, exported as at the
+    crawl (a thread that waits)           a process of its own, at low priority
+    if it is time: what to write,
+    and how far         --stdin---------> the items up to the last checkpoint, exported as at the
                                           end: each file is replaced whole
-    ends, or is killed --stdin closes---> ends too, and leaves the file as it was
+    ends, or is killed  --stdin closes--> ends too, and leaves the file as it was
 
 So the crawl loses no time, and what is published is what a resumed crawl would have as well.
 """
@@ -20,12 +20,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from crawler.errors import CrawlError
 from crawler.output import Target, publish_items
@@ -36,7 +35,6 @@ _PROGRAM = (
     "sys.path[:] = given['path']; from crawler.refresh import work; work(given)"
 )
 _NICE = 10
-_SECONDS_TO_END = 10.0
 
 log = logging.getLogger("crawler.refresh")
 
@@ -44,90 +42,82 @@ log = logging.getLogger("crawler.refresh")
 class Refresher:
     """Refreshes the outputs that are files or elsewhere; stdout, devices and pipes are left out.
 
-    `items` is the file that grows. With fewer items than `least` nothing is published. An output
-    that can't be written is a warning in the log; the crawl goes on.
+    `items` is the file that grows. With fewer items than `least`, or none since the last time,
+    nothing is done. An output that can't be written is a warning in the log; the crawl goes on.
     """
 
-    def __init__(
-        self,
-        targets: list[Target],
-        items: Path,
-        *,
-        every: float,
-        least: int = 1,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, targets: list[Target], items: Path, *, every: float, least: int = 1) -> None:
         self._targets = [target for target in targets if _is_replaced(target)]
-        self._items = items
+        self._items = items.absolute()
         self._every = every
         self._least = max(1, least)
-        self._clock = clock
-        self._began = clock()
-        self._due = self._began + every
+        self._safe = (0, 0)
+        """Bytes and items."""
+        self._published = 0
+        self._is_closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._refresh, name="refresh", daemon=True)
+        self._thread.start()
 
     def checkpoint(self, size: int, count: int) -> None:
-        """The first `size` bytes of the items, `count` items, are safe: publish them if it is time.
-
-        Returns at once.
-        """
-        if self._process is not None and self._process.poll() is not None:
-            self._ended(self._process)
-        if self._process is None and self._clock() >= self._due and count >= self._least:
-            self._begin(size)
+        """The first `size` bytes of the items, `count` items, are safe."""
+        self._safe = (size, count)
 
     def close(self) -> None:
         """End it. The outputs are those of the last refresh that came to its end."""
+        self._is_closing.set()
         process = self._process
-        if process is None:
-            return
-        self._process = None
-        with suppress(OSError), process:
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                process.wait(_SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        if process is not None and process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()  # by which it ends
+        self._thread.join()
 
-    def _begin(self, size: int) -> None:
-        if not self._targets or not sys.executable:
-            return
+    def _refresh(self) -> None:
+        """What the thread does: it waits, for time to pass and for the process."""
+        pause = self._every
+        while not self._is_closing.wait(pause):
+            size, count = self._safe
+            pause = self._every
+            if count >= self._least and size != self._published and self._targets:
+                began = time.monotonic()
+                if self._publish(size):
+                    self._published = size
+                took = time.monotonic() - began
+                pause = max(self._every - took, took)  # half of the time at most goes into it
+
+    def _publish(self, size: int) -> bool:
         package = str(Path(__file__).parents[1])  # a spider may have changed the directory
         given = {
             "path": [package, *sys.path],
-            "items": str(self._items.absolute()),
+            "items": str(self._items),
             "size": size,
             "targets": [_as_json(target) for target in self._targets],
         }
-        self._began = self._clock()
-        self._due = self._began + self._every
         try:
-            self._process = subprocess.Popen(  # noqa: S603  (our own program)
+            process = subprocess.Popen(  # noqa: S603  (our own program)
                 [sys.executable, "-P", "-c", _PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 process_group=0,  # Ctrl-C is for the crawl
             )
-            if self._process.stdin is not None:
-                self._process.stdin.write(json.dumps(given).encode() + b"\n")
-                self._process.stdin.flush()
         except OSError as error:
             log.warning("the outputs can't be refreshed: %s", error)
-
-    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+            return False
+        self._process = process
+        stdin, stderr = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stderr)
+        said = b""
+        with suppress(OSError, ValueError), process:  # it ended, or `close` was called meanwhile
+            stdin.write(json.dumps(given).encode() + b"\n")
+            stdin.flush()
+            if self._is_closing.is_set():
+                stdin.close()
+            said = stderr.read()
         self._process = None
-        with process:
-            said = b"" if process.stderr is None else process.stderr.read()
-        took = self._clock() - self._began
-        # Half of the time at most goes into it.
-        self._due = max(self._due, self._clock() + took)
-        if process.returncode:
-            text = said.decode(errors="replace").strip() or f"exit code {process.returncode}"
-            log.warning("the outputs were not refreshed: %s", text)
-        else:
-            log.info("the outputs were refreshed in %.1f s", took)
+        if process.returncode and not self._is_closing.is_set():
+            why = said.decode(errors="replace").strip() or f"exit code {process.returncode}"
+            log.warning("the outputs were not refreshed: %s", why)
+        return process.returncode == 0
 
 
 def work(given: dict[str, Any]) -> None:
@@ -152,7 +142,7 @@ def work(given: dict[str, Any]) -> None:
 
 def _end_with_the_crawl() -> None:
     """Also when that is killed: an old file must not take the place of a new one later on."""
-    while sys.stdin.buffer.read(1024):
+    while os.read(0, 1024):  # by sys.stdin it would hold a lock that Python's end waits for
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

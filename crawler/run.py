@@ -487,8 +487,6 @@ class _Committed:
     refresher: Refresher | None = None
     count: int = 0
     """Items of the run."""
-    checkpoint: tuple[int, int] = (0, 0)
-    """Bytes and items at the last one."""
 
     def write(self, items: list[Item]) -> None:
         from crawler.lines import line_of
@@ -509,11 +507,11 @@ class _Committed:
             self.failures.append(record)
 
     def sync(self) -> dict[str, int]:
-        if self.refresher is not None:  # what is brought to the disk now isn't safe yet
-            self.refresher.checkpoint(*self.checkpoint)
-        offsets = self.folder.sync()
-        self.checkpoint = self.folder.items.offset, self.count
-        return offsets
+        return self.folder.sync()
+
+    def checkpointed(self) -> None:
+        if self.refresher is not None:
+            self.refresher.checkpoint(self.folder.items.offset, self.count)
 
     def resume(self) -> None:
         """Give out again what earlier sessions committed."""
@@ -521,7 +519,7 @@ class _Committed:
             return
         if self.refresher is not None:
             self.count = sum(1 for _ in self.folder.items.lines())
-            self.checkpoint = self.folder.items.offset, self.count
+            self.checkpointed()
         if self.keep_items:
             self.items += map(json.loads, self.folder.items.lines())
             self.failures += map(json.loads, self.folder.failed.lines())

@@ -13,6 +13,7 @@ import inspect
 import logging
 import time
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -45,7 +46,9 @@ from crawler.url import problem_with
 T = TypeVar("T")
 
 _LONG = 0.5
-"""Seconds that a spider may hold up an event loop before it is told."""
+"""Seconds for which a spider may hold up an event loop."""
+_OFTEN = 3
+"""After so many pages for which it took longer it is told; one may have loaded a library."""
 
 log = logging.getLogger("crawler.worker")
 
@@ -183,8 +186,8 @@ _async_fetchers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncFetcher] = We
 
 _seat: ContextVar[_Seat] = ContextVar("seat")
 """The seat of the calling thread, or of the task of an event loop."""
-_slow: set[str] = set()
-"""Spiders that were found to hold up their event loop."""
+_slow = Counter[str]()
+"""For how many pages spiders held up their event loop."""
 
 
 def prepare(index: int, settings: WorkerSettings, monitors: Monitors) -> None:
@@ -204,11 +207,12 @@ async def run_async(reference: str, request: Request, *, private: bool = True) -
     """The same on an event loop. The spider is called there: while it works, nothing else does."""
     seat = _seat.get()
     result = await _run(seat, seat.fetch_async, reference, request, private=private)
-    if result.spider_seconds > _LONG and reference not in _slow:
-        _slow.add(reference)
+    if result.spider_seconds > _LONG:
+        _slow[reference] += 1
+    if result.spider_seconds > _LONG and _slow[reference] == _OFTEN:
         log.warning(
-            "%s took %.1f s for %s, and all other pages waited meanwhile; "
-            "--mode threads or processes suits it better",
+            "%s took %.1f s for %s, and all other pages waited meanwhile; threads suit it better "
+            "(--mode threads, or processes with --fetcher requests)",
             reference.rpartition(":")[2],
             result.spider_seconds,
             request.url,

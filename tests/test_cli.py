@@ -545,6 +545,7 @@ def test_compare_shows_times_and_that_the_output_is_the_same(tmp_cwd: Path) -> N
         "2 processes",
         "4 processes",
         "4 threads",
+        "event loop, 4 requests",
     ]
     assert len({row.split()[-1] for row in rows}) == 1
     assert verdict == "identical output: yes"

@@ -74,6 +74,9 @@ class Lists:
     def sync(self) -> dict[str, int]:
         return {"items": len(self.items), "failures": len(self.failures)}
 
+    def checkpointed(self) -> None:
+        pass
+
     def cut(self, offsets: dict[str, int]) -> None:
         """Forget what came after a checkpoint."""
         del self.items[offsets.get("items", 0) :]

@@ -263,6 +263,25 @@ def test_the_report_counts_files_and_bytes(site: Site, album: Path) -> None:
     assert f", {files} unchanged) in " in again.stderr
 
 
+def test_why_knows_files_that_are_missed(site: Site, album: Path) -> None:
+    run(album, site)
+    done = crawl("why", f"{site.url}/img/gone.png#top")
+    assert done.returncode == 0, done.stderr
+    assert "a file that is missed: status (the server answered 404)" in done.stdout
+    assert f"rank 3  {site.url}/3" in done.stdout
+
+
+def test_files_behind_the_end_are_not_kept(site: Site, album: Path) -> None:
+    result = run(album, site, max_items=2, workers=8)
+    assert [item["page"] for item in result.items] == [f"{site.url}/0", f"{site.url}/1"]
+    in_items = {
+        each["path"] for item in result.items for each in [*item["pictures"], item["paper"]]
+    }
+    kept = {f"album/files/{name}" for name in stored(FILES) if "/" not in name}
+    assert kept == in_items
+    assert result.stats.files == len({"p0", "p1", "p0-copy", "shared", "paper 0", "paper 1"})
+
+
 # ---- The second run ----
 
 

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import random
+import json
 import signal
 import subprocess
-from contextlib import suppress
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from command_line import CRAWL, signal_all, spider_file
-from conftest import told
 from crawler import demo
 from crawler.exporters import FORMATS
 from test_exporters import is_installed, needed, read_parquet, read_sqlite
 
 SPIDER = """
+import time
+from pathlib import Path
+
 @spider()
 def graph(response):
     number = int(response.url.rpartition("/")[2].partition("?")[0])
+    while Path(f"wait-at-{number}").exists():
+        time.sleep(0.01)
     yield {"n": number, "title": response.css("title::text").get(), "half": number / 2}
     yield {"n": number, "links": response.css("a::attr(href)").getall(), "汉": [1, None]}
     yield from response.follow_all(css="a")
 """
-KILLS = 4
+"""Some pages wait until they may go on: so it is known where a crawl is when it is killed."""
+
+KILLED_AT = (30, 70, 110)
+"""Pages, in the order of the crawl."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +53,38 @@ def command(url: str) -> list[str]:
     return [*CRAWL, "run", "graph.py", "--urls", url, "-j", "3", "--resume", *outputs]
 
 
+def kill_at(ask: list[str], folder: Path, before: int) -> int:
+    """Crawl until more than that is at a checkpoint, and kill; the bytes of items there are."""
+    process = subprocess.Popen(ask, cwd=folder, stderr=subprocess.PIPE, text=True, process_group=0)
+    size = before
+    while size <= before:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+        size = sum(file.stat().st_size for file in folder.glob("output/runs/graph/2*/items.jsonl"))
+    signal_all(process, signal.SIGKILL)
+    assert ("resuming" in process.communicate()[1]) == (before > 0)
+    return size
+
+
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
-    folders = [tmp_path_factory.mktemp(name) for name in ("undisturbed", "resumed")]
-    for folder in folders:
+def outputs(tmp_path_factory: pytest.TempPathFactory, site: demo.PracticeSite) -> Outputs:
+    undisturbed, resumed = (tmp_path_factory.mktemp(name) for name in ("undisturbed", "resumed"))
+    ask = command(f"{site.url}/graph/7/150/page/1?links=4")
+    for folder in (undisturbed, resumed):
         spider_file(folder / "graph.py", SPIDER)
-    seed = random.randrange(10**6)
-    lots = random.Random(seed)
-    with demo.start(port=0, latency=0.03) as site:
-        ask = command(f"{site.url}/graph/7/150/page/1?links=4")
-        subprocess.run(ask, cwd=folders[0], check=True, capture_output=True)
-        kills = resumed = 0
-        while True:
-            process = subprocess.Popen(
-                ask, cwd=folders[1], stderr=subprocess.PIPE, text=True, process_group=0
-            )
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(lots.uniform(0.4, 1.2) if kills < KILLS else 60)
-            if process.poll() is not None:
-                break
-            kills += 1
-            signal_all(process, signal.SIGKILL)
-            resumed += "resuming" in process.communicate()[1]
-            for file in folders[1].glob("out.*"):  # it was at its end
-                assert file.read_bytes() == (folders[0] / file.name).read_bytes()
-        said = process.communicate()[1]
-        assert process.returncode == 0, said
-        assert resumed or "resuming" in said, f"seed {seed}: never killed in its midst"
-    told.append(f"all formats: killed {kills} times (seed {seed})")
-    return Outputs(*folders)
+    subprocess.run(ask, cwd=undisturbed, check=True, capture_output=True)
+    found = [json.loads(line)["n"] for line in (undisturbed / "out.jsonl").read_text().splitlines()]
+    gates = [resumed / f"wait-at-{found[2 * place]}" for place in KILLED_AT]
+    for gate in gates:
+        gate.touch()
+    size = 0
+    for gate in gates:
+        size = kill_at(ask, resumed, size)
+        assert not list(resumed.glob("out.*"))
+        gate.unlink()
+    done = subprocess.run(ask, cwd=resumed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Outputs(undisturbed, resumed)
 
 
 @pytest.mark.parametrize("format_name", [needed(name) for name in FORMATS])

@@ -24,9 +24,14 @@ from crawler import demo
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 
 NUMBERS = """
+import time
+from pathlib import Path
+
 @spider()
 def posts(response):
     number = int(response.url.rpartition("=")[2])
+    while number == 20 and Path("wait").exists():
+        time.sleep(0.01)
     for n in (number, number + 1000):
         yield {"id": n, "text": "汉" if n != REFUSED else chr(0)}
 """
@@ -170,40 +175,46 @@ def test_an_item_that_it_refuses_fails_alone(
     assert failed.read_text().count("\n") == 1
 
 
-def test_killed_and_resumed_no_row_is_missing(here: Path, server: Server) -> None:
-    with demo.start(port=0, latency=0.05) as site:
-        process = start_crawl(*arguments(site))
-        while not (server.query("SELECT to_regclass('posts')") != [(None,)] and server.posts()):
-            assert process.poll() is None
-            time.sleep(0.02)
-        signal_all(process, signal.SIGKILL)
-        process.communicate()
-        assert len(server.posts()) < 80
-        done = crawl(*arguments(site))
+def crawl_until_there_are_rows(server: Server, site: demo.PracticeSite) -> subprocess.Popen[str]:
+    """A crawl in its midst: it waits at a page."""
+    Path("wait").touch()
+    process = start_crawl(*arguments(site))
+    while not (server.query("SELECT to_regclass('posts')") != [(None,)] and server.posts()):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    return process
+
+
+def test_killed_and_resumed_no_row_is_missing(
+    here: Path, server: Server, site: demo.PracticeSite
+) -> None:
+    process = crawl_until_there_are_rows(server, site)
+    signal_all(process, signal.SIGKILL)
+    process.communicate()
+    assert 0 < len(server.posts()) < 40
+    Path("wait").unlink()
+    done = crawl(*arguments(site))
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stderr
     assert server.posts() == rows()
 
 
 def test_a_server_that_goes_away_ends_the_crawl_so_that_it_can_be_resumed(
-    here: Path, server: Server
+    here: Path, server: Server, site: demo.PracticeSite
 ) -> None:
-    with demo.start(port=0, latency=0.05) as site:
-        process = start_crawl(*arguments(site))
-        while not (server.query("SELECT to_regclass('posts')") != [(None,)] and server.posts()):
-            assert process.poll() is None
-            time.sleep(0.02)
-        server.stop()
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 8, said
-        assert "PostgreSQL is away" in said or "can't make safe what it was given" in said
-        assert "`crawl resume posts` goes on from here" in said
-        assert "Traceback" not in said
-        refused = crawl("resume")
-        assert refused.returncode == 2, refused.stderr
-        assert "the step postgres.py:Upsert('posts', key='id') can't begin: " in refused.stderr
-        server.start()
-        done = crawl("resume")
+    process = crawl_until_there_are_rows(server, site)
+    server.stop()
+    Path("wait").unlink()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 8, said
+    assert "PostgreSQL is away" in said or "can't make safe what it was given" in said
+    assert "`crawl resume posts` goes on from here" in said
+    assert "Traceback" not in said
+    refused = crawl("resume")
+    assert refused.returncode == 2, refused.stderr
+    assert "the step postgres.py:Upsert('posts', key='id') can't begin: " in refused.stderr
+    server.start()
+    done = crawl("resume")
     assert done.returncode == 0, done.stderr
     assert server.posts() == rows()
 

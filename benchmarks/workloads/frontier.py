@@ -95,6 +95,9 @@ class Numbers:
     def sync(self) -> dict[str, int]:
         return {}
 
+    def checkpointed(self) -> None:
+        pass
+
     def update(self, **counters: int) -> None:
         pass
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ _WAYS = [
     _Way("2 processes", "processes", 2),
     _Way("4 processes", "processes", 4),
     _Way("4 threads", "threads", 4),
+    _Way("event loop, 4 requests", "async", 4),
 ]
 
 
@@ -60,7 +62,7 @@ def compare(
     fail: float | None,
     **settings: str | None,
 ) -> None:
-    """Run SPIDER sequentially, in 2 and 4 processes and in 4 threads, and compare."""
+    """Run SPIDER sequentially, in processes, in threads and on an event loop, and compare."""
     from crawler.arguments import parse_argument
     from crawler.cli.console import log_to_stderr
     from crawler.run import crawling
@@ -76,6 +78,8 @@ def compare(
             site = stack.enter_context(place).url
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-compare-")))
         for way in _WAYS:
+            if way.mode == "async" and find_spec("aiohttp") is None:
+                continue
             file = folder / f"{way.mode}-{way.workers}.json"
             crawl = crawling(
                 spider,

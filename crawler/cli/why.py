@@ -108,9 +108,9 @@ def _tell(facts: Mapping[str, Any], url: str, verbose: int) -> bool:
                 _show([("", f"and {len(found) - _MAX_SHOWN} more requests for it")])
             if found:
                 return True
-            skipped = list(_skipped(asked, url))
-            _show(skipped)
-            return bool(skipped)
+            noted = list(_skipped(asked, url)) or list(_missed(asked, url))
+            _show(noted)
+            return bool(noted)
     except UsageError as error:
         say(f"not looked at: {error}")
         return False
@@ -232,6 +232,21 @@ def _skipped(run: _Run, url: str) -> Iterator[tuple[str, str]]:
                 yield "run", f"{run.facts['id']} ({run.facts['name']}, {run.state})"
                 yield "became", f"left out: {_LEFT_OUT.get(reason, reason)} ({reason})"
                 yield "parent", f"rank {record.get('parent')}"
+                return
+
+
+def _missed(run: _Run, url: str) -> Iterator[tuple[str, str]]:
+    """What failed.jsonl says of a file."""
+    from crawler.canonical import canonical_url
+
+    wanted = canonical_url(url)
+    for record in _records(run.folder / "failed.jsonl"):
+        with suppress(ValueError, TypeError, KeyError):
+            if canonical_url(str(record["url"])) == wanted and "page" in record:
+                yield "url", str(record["url"])
+                yield "run", f"{run.facts['id']} ({run.facts['name']}, {run.state})"
+                yield "became", f"a file that is missed: {record['kind']} ({record['message']})"
+                yield "page", f"rank {record['rank']}  {record['page']}"
                 return
 
 
