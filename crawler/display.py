@@ -218,8 +218,9 @@ class Display(Generic[S]):
 
     def close(self, *, wait: bool = True) -> None:
         """Show how it ended, and give the stream back."""
-        atexit.unregister(self.close)
-        self._over.set()
+        if not self._over.is_set():  # else the program may be at its end, and atexit gone
+            self._over.set()
+            atexit.unregister(self.close)
         if wait:
             self._thread.join()
 

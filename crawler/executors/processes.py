@@ -181,8 +181,9 @@ class ProcessExecutor(Executor):
         """Let the children end. With `cancel_futures` what they work on is given up, at once."""
         self._is_given_up = self._is_given_up or cancel_futures
         self._is_shut_down = True
-        if self._supervisor.is_alive():
-            self._command(None)
+        if not self._supervisor.is_alive():
+            return  # at the end of the program nothing else can be done any more, nor need be
+        self._command(None)
         if threading.current_thread() is self._supervisor:
             return  # it has found the pool to be garbage
         if wait:
