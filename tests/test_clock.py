@@ -21,10 +21,12 @@ PACKAGE = REPOSITORY / "crawler"
 BY_THE_WALL = {
     "cookies.py",
     "demo/plain.py",
+    "file_store.py",
     "journal.py",
     "progress.py",
     "retry.py",
     "run_folder.py",
+    "worker.py",
 }
 
 
