@@ -47,7 +47,7 @@ def of_section(section: Section, about: str) -> str:
     parts += [table.markdown() for table in section.tables]
     parts += [f"{note}\n" for note in section.notes]
     if section.facts:
-        parts += ["Measured on {date}, {rounds} rounds; {load}.\n".format_map(section.facts)]
+        parts += ["Measured on {date}; rounds: {rounds}; {load}.\n".format_map(section.facts)]
     return "\n".join(parts)
 
 

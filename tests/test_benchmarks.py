@@ -318,7 +318,8 @@ def test_no_figure_of_the_document_is_typed() -> None:
     path = REPOSITORY / "docs" / "benchmarks.md"
     figures = section.load(path.with_suffix(".json"))
     assert set(figures) <= set(NAMES)
-    assert path.read_text(encoding="utf-8") == document.whole(figures)
+    told = "python -m benchmarks --rewrite docs/benchmarks.md makes it anew"
+    assert path.read_text(encoding="utf-8") == document.whole(figures), told
 
 
 def test_the_document_says_what_each_peer_does() -> None:
