@@ -1,12 +1,15 @@
 """How a finished file takes the place of an old one: whole or not at all.
 
 Write beside it, fsync, rename, fsync the folder: at every instant the name shows the old file or
-the new one, also after a power cut.
+the new one, also after a power cut. Who is killed meanwhile leaves half a file beside it; it was
+locked, so the next one who is about to write there can tell that nobody writes to it any more.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -22,20 +25,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A link is followed, and a device or pipe is written to directly: there is nothing to replace.
     """
     if path.exists() and not path.is_file():
-        with path.open("wb") as stream:
-            yield stream
+        with path.open("wb") as device:
+            yield device
         return
     path = _followed(path)
-    beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")  # 255 bytes at most
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    beside, stream = _open_beside(path)
     try:
-        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
+        with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        if path.exists():
-            shutil.copymode(path, beside)
-        beside.replace(path)
+            if path.exists():
+                shutil.copymode(path, beside)
+            beside.replace(path)  # before it is closed, and with that unlocked
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -53,9 +55,47 @@ def check_writable(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         path.lstat()  # raises when the name is too long
-    probe = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    _remove_leftovers(path)
+    probe = _beside(path)
     probe.open("xb").close()
-    probe.unlink()
+    probe.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name that nobody has, for what is to become `path`; of 255 bytes at most."""
+    return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
+
+
+def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `path`, locked for as long as it is open."""
+    while True:
+        beside = _beside(path)
+        stream = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+        with suppress(OSError):  # a file system without locks: leftovers stay there
+            if not _lock(stream) or not os.fstat(stream.fileno()).st_nlink:
+                stream.close()  # someone took it for a leftover just before it was locked
+                continue
+        return beside, stream
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what those left who were killed while they wrote what was to become `path`."""
+    is_beside = re.compile(rf"\.{re.escape(path.name[:50])}\.[0-9a-f]{{12}}\.tmp").fullmatch
+    for name in filter(is_beside, os.listdir(path.parent)):
+        with suppress(OSError):  # it was finished meanwhile, or belongs to somebody else
+            leftover = path.with_name(name)
+            with leftover.open("r+b") as stream:
+                if _lock(stream):
+                    leftover.unlink()
+
+
+def _lock(stream: BinaryIO) -> bool:
+    """Lock a file; False if someone else has."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _followed(path: Path) -> Path:

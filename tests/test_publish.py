@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -164,6 +168,80 @@ def test_a_planted_link_in_the_place_of_the_temporary_file_is_not_followed(
     with pytest.raises(FileExistsError), replacing(tmp_path / "posts.json") as stream:
         write(stream)
     assert victim.read_bytes() == b"mine"
+
+
+# ---- What a killed process leaves ----
+
+WRITE = """
+import sys
+from pathlib import Path
+from crawler.publish import replacing
+
+with replacing(Path(sys.argv[1])) as stream:
+    stream.write(b"half")
+    stream.flush()
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that is about to replace `posts.json`."""
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "posts.json")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "written\n"
+        yield process
+        process.kill()
+
+
+def test_what_a_killed_process_left_is_removed(
+    tmp_path: Path, writer: subprocess.Popen[str]
+) -> None:
+    writer.kill()
+    writer.wait()
+    assert len(names(tmp_path)) == 1
+    check_writable(tmp_path / "posts.json")
+    assert names(tmp_path) == []
+
+
+def test_what_somebody_is_writing_is_not(tmp_path: Path, writer: subprocess.Popen[str]) -> None:
+    check_writable(tmp_path / "posts.json")
+    assert len(names(tmp_path)) == 1
+    writer.communicate()
+    assert writer.returncode == 0
+    assert (tmp_path / "posts.json").read_bytes() == b"half"
+    assert names(tmp_path) == ["posts.json"]
+
+
+def test_files_of_that_look_but_of_another_name_are_left_alone(tmp_path: Path) -> None:
+    others = [".pages.json.0123456789ab.tmp", ".posts.json.tmp", ".posts.json.0123456789ab.tmp2"]
+    for other in others:
+        (tmp_path / other).touch()
+    check_writable(tmp_path / "posts.json")
+    assert names(tmp_path) == sorted(others)
+
+
+def test_one_who_writes_while_others_look_for_leftovers_is_not_disturbed(tmp_path: Path) -> None:
+    path = tmp_path / "posts.json"
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            check_writable(path)
+
+    with ThreadPoolExecutor(2) as others:
+        looking = [others.submit(look) for _ in range(2)]
+        for number in range(200):
+            with replacing(path) as stream:
+                stream.write(str(number).encode())
+            assert path.read_bytes() == str(number).encode()
+        is_over.set()
+        for each in looking:
+            each.result()
+    assert names(tmp_path) == ["posts.json"]
 
 
 # ---- Can it be written? ----
