@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import islice
 
 from crawler.request import Request
 
@@ -17,7 +19,8 @@ Turn = tuple[int, int]
 _BEFORE_ALL = (-(2**63), -1)
 
 
-class FollowUp(NamedTuple):
+@dataclass(slots=True)
+class FollowUp:
     """A follow-up that was committed and waits for its rank."""
 
     request: Request
@@ -47,7 +50,10 @@ class Backlog:
 
     def __init__(self, read: Callable[[Turn, int], list[FollowUp]], *, restored: bool) -> None:
         self._read = read
-        self._heap: list[tuple[Turn, FollowUp]] = []
+        self._in_order: deque[tuple[Turn, FollowUp]] = deque()
+        """Most come in the order of their turns."""
+        self._early: list[tuple[Turn, FollowUp]] = []
+        """A heap of those that didn't."""
         self._in_memory_to: Turn | None = _BEFORE_ALL if restored else None
         """What is behind this turn is on disk only; None if nothing is."""
 
@@ -56,17 +62,24 @@ class Backlog:
         turn = follow_up.turn
         if self._in_memory_to is not None and turn > self._in_memory_to:
             return
-        heapq.heappush(self._heap, (turn, follow_up))
-        if len(self._heap) > 2 * MAX_IN_MEMORY:
-            self._heap = heapq.nsmallest(MAX_IN_MEMORY, self._heap)
-            self._in_memory_to = self._heap[-1][0]
+        if not self._in_order or turn > self._in_order[-1][0]:
+            self._in_order.append((turn, follow_up))
+        else:
+            heapq.heappush(self._early, (turn, follow_up))
+        if len(self._in_order) + len(self._early) > 2 * MAX_IN_MEMORY:
+            first = heapq.merge(sorted(self._early), self._in_order)
+            self._in_order = deque(islice(first, MAX_IN_MEMORY))
+            self._early.clear()
+            self._in_memory_to = self._in_order[-1][0]
 
     def take(self) -> FollowUp | None:
         """Take out the next one; it stays on disk until it is done."""
-        while not self._heap:
+        while not (self._in_order or self._early):
             if self._in_memory_to is None:
                 return None
             found = self._read(self._in_memory_to, MAX_IN_MEMORY)
-            self._heap = [(each.turn, each) for each in found]
-            self._in_memory_to = self._heap[-1][0] if len(found) == MAX_IN_MEMORY else None
-        return heapq.heappop(self._heap)[1]
+            self._in_order.extend((each.turn, each) for each in found)
+            self._in_memory_to = found[-1].turn if len(found) == MAX_IN_MEMORY else None
+        if self._early and (not self._in_order or self._early[0][0] < self._in_order[0][0]):
+            return heapq.heappop(self._early)[1]
+        return self._in_order.popleft()[1]

@@ -56,6 +56,11 @@ class Collector:
         self._held[entry.rank] = (entry, result)
         self._held_bytes += result.body_bytes
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether its result waits here."""
+        held = self._held.get(entry.rank)
+        return held is not None and held[0] is entry
+
     def has_room_for(self, results: int, size: int) -> bool:
         """Whether so much, held elsewhere besides, leaves room in the window."""
         return (

@@ -217,6 +217,8 @@ class Engine:
         # A SimpleQueue, because a signal handler may put into it while the loop gets from it.
         self._completions: queue.SimpleQueue[tuple[Entry, Future[Result]] | None]
         self._completions = queue.SimpleQueue()
+        self._fresh: list[tuple[Entry, Result]] = []
+        """Pages with links that came just now."""
         self._is_stopped = False
         self._is_cut = False
         self._failed_in_a_row = 0
@@ -343,6 +345,7 @@ class Engine:
                 self._returned(*completion)
                 completion = self._completion_at_hand()
             self._commit()
+            self._look_ahead()
             if self._has_news and self._clock() >= self._checkpoint_at:
                 self._checkpoint()
             self._accounting.committed(self.in_flight)
@@ -466,12 +469,20 @@ class Engine:
             extra = {"kind": failure.kind}
             log.info("trying again: %s (%s)", entry.target.url, failure.message, extra=extra)
             return
-        self._scheduler.speculate(entry, result.follow)
+        if result.follow:
+            self._fresh.append((entry, result))
         if self._downloads is not None:
             for file in self._downloads.want(entry, result):
                 self._scheduler.fetch_file(file)
         if entry.file is not None or not self._scheduler.finished_ahead(entry, result):
             self._hold(entry, result)
+
+    def _look_ahead(self) -> None:
+        """Have the links fetched of pages that came just now and can't be committed yet."""
+        for entry, result in self._fresh:
+            if entry.result is not None or self._collector.holds(entry):
+                self._scheduler.speculate(entry, result.follow)
+        self._fresh.clear()
 
     def _hold(self, entry: Entry, result: Result) -> None:
         """Keep what came of an entry until it is its turn; a file's is not waited with."""

@@ -36,7 +36,7 @@ class Entry:
     parent: int | None = field(default=None, compare=False)
     """The rank of the page that linked here."""
     moved_to: Request | None = field(default=None, compare=False)
-    """Where it was redirected."""
+    """Where it was redirected; `move` redirects it."""
     due: float = field(default=0.0, compare=False)
     """When its next attempt may be made."""
     is_in_flight: bool = field(default=False, compare=False)
@@ -46,19 +46,17 @@ class Entry:
     """What came of it, if that was known before it had a rank."""
     marks: list[bytes] = field(default_factory=list, compare=False)
     """Fingerprints of its follow-ups, of the first ones as far as they are known."""
-    _host: str = field(default="", init=False, repr=False, compare=False)
-    _host_of: Request | None = field(default=None, init=False, repr=False, compare=False)
-    """Which target it is the host of."""
+    target: Request = field(init=False, repr=False, compare=False)
+    """What is to be fetched: the request, or where it was redirected."""
+    host: str = field(init=False, repr=False, compare=False)
+    """Of the target: what politeness goes by."""
 
-    @property
-    def target(self) -> Request:
-        """What is to be fetched: the request, or where it was redirected."""
-        return self.moved_to or self.request
+    def __post_init__(self) -> None:
+        """Target and host are asked for a dozen times."""
+        self.target = self.moved_to or self.request
+        self.host = host(self.target.url)
 
-    @property
-    def host(self) -> str:
-        """What politeness goes by, which asks a dozen times."""
-        target = self.target
-        if self._host_of is not target:
-            self._host_of, self._host = target, host(target.url)
-        return self._host
+    def move(self, to: Request) -> None:
+        """It was redirected."""
+        self.moved_to = self.target = to
+        self.host = host(to.url)

@@ -73,7 +73,7 @@ class Gate:
         if result.redirect is not None and result.status is not None:
             moved = _moved(entry, result.status, result.redirect)
             if isinstance(moved, Request):
-                entry.moved_to = moved
+                entry.move(moved)
                 entry.attempts -= 1
                 self._frontier.add(entry)
                 return

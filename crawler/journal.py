@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -68,8 +69,8 @@ _ADD = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DONE = (
-    "UPDATE requests SET rank = ?, outcome = ?, status = ?, attempts = ?, items = ?, done_at = ?, "
-    "seconds = ?, worker = ?, final_url = ?, final_fingerprint = ? WHERE place = ?"
+    "UPDATE requests SET outcome = ?, rank = ?, status = ?, attempts = ?, items = ?, seconds = ?, "
+    "worker = ?, final_url = ?, final_fingerprint = ?, done_at = ? WHERE place = ?"
 )
 # A query for each kind of priority: most crawls have only the usual one, which needs no index.
 _URGENT = (
@@ -192,9 +193,9 @@ class Journal:
     # The queue.
 
     def add(self, follow_up: FollowUp) -> None:
-        """Put a follow-up at the end of the queue."""
+        """Put a follow-up at the end of the queue; that is its place from now on."""
         request = follow_up.request
-        place = self._next_place
+        place = follow_up.place = self._next_place
         self._next_place += 1
         self.queued += 1
         self._added.append(
@@ -209,7 +210,7 @@ class Journal:
                 -request.priority,
             )
         )
-        self._backlog(request).add(follow_up._replace(place=place))
+        self._backlog(request).add(follow_up)
         if len(self._added) >= _MAX_BUFFERED:
             self._write()
 
@@ -258,21 +259,7 @@ class Journal:
     def done(self, place: int, outcome: Outcome) -> None:
         """Note what became of the request at that place."""
         self._taken.discard(place)
-        self._done.append(
-            (
-                outcome.rank,
-                outcome.outcome,
-                outcome.status,
-                outcome.attempts,
-                outcome.items,
-                time.time(),
-                outcome.seconds,
-                outcome.worker,
-                outcome.final_url,
-                outcome.final_fingerprint,
-                place,
-            )
-        )
+        self._done.append((*outcome, time.time(), place))
         if len(self._done) >= _MAX_BUFFERED:
             self._write()
 
@@ -408,23 +395,24 @@ def _errors(name: str) -> Iterator[None]:
         raise OutputError(f"can't write {name}: {error}") from error
 
 
-_MORE = [
-    field.name
-    for field in fields(Request)
-    if field.name not in ("url", "body", "callback", "history")
-]
-_DEFAULTS = {name: getattr(Request(""), name) for name in _MORE}
+_MORE = [field.name for field in fields(Request) if field.name not in ("url", "history")]
+_values = attrgetter(*_MORE)
+_DEFAULTS = _values(Request(""))
 
 
 def _more(request: Request) -> str | None:
     """All but the URL that isn't as usual, as JSON."""
-    more = {name: getattr(request, name) for name in _MORE}
-    more = {name: value for name, value in more.items() if value != _DEFAULTS[name]}
-    if request.callback is not None:
-        more["callback"] = request.callback
+    values = _values(request)
+    if values == _DEFAULTS:
+        return None
+    more = {
+        name: value
+        for name, value, usual in zip(_MORE, values, _DEFAULTS, strict=True)
+        if value != usual
+    }
     if request.body is not None:
         more["body"] = request.body.decode("latin-1")
-    return json.dumps(more) if more else None
+    return json.dumps(more)
 
 
 def _follow_up(row: tuple[Any, ...]) -> FollowUp:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import islice, zip_longest
 from typing import Any
 
@@ -26,6 +25,9 @@ from crawler.result import Item, Result
 from crawler.scope import Scope
 from crawler.traps import ADVICE, Families, catches
 from crawler.url import host
+
+_MARKS = 4_096
+"""Fingerprints kept at hand."""
 
 log = logging.getLogger("crawler.ranks")
 
@@ -66,11 +68,9 @@ class Ranks:
         self._max_depth = max_depth
         self._families = Families() if traps else None
         self._mark = mark
-        # A link is looked at when its page is there and again when that is committed, and many
-        # links stand on every page of a site.
-        self._mark_of_url = lru_cache(maxsize=4_096)(
-            lambda url, method, session: mark(Request(url, method, session=session))
-        )
+        self._marks: dict[tuple[str, str, str], bytes] = {}
+        """Of the latest requests without a body. A link is looked at when its page is there and
+        again when that is committed, and many links stand on every page of a site."""
         self._unwanted = unwanted
         self._skip = skip
         self._seen = DupeFilter()
@@ -362,9 +362,15 @@ class Ranks:
     def mark_of(self, request: Request) -> bytes:
         """The request's fingerprint; a URL that is none has one too."""
         try:
-            if request.body is None:
-                return self._mark_of_url(request.url, request.method, request.session)
-            return self._mark(request)
+            if request.body is not None:
+                return self._mark(request)
+            key = (request.url, request.method, request.session)
+            mark = self._marks.get(key)
+            if mark is None:
+                if len(self._marks) >= _MARKS:
+                    self._marks.clear()
+                mark = self._marks[key] = self._mark(request)
+            return mark
         except ValueError:  # it fails its page on the worker, and once is enough
             return request.url.encode("utf-8", "surrogatepass")
 

@@ -262,7 +262,7 @@ class Scheduler:
         request = redirected(entry.target, status, location)
         if isinstance(request, Failure):
             return request
-        entry.moved_to = request
+        entry.move(request)
         entry.attempts -= 1
         self._frontier.add(entry)
         return None

@@ -105,6 +105,7 @@ class Speculation:
         if entry is not None:
             self._release(entry)
             self._give_up(entry)
+            entry.result = None
 
     def _release(self, entry: Entry) -> None:
         if entry.result is not None:

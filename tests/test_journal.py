@@ -76,7 +76,7 @@ def test_a_long_queue_stays_on_disk_and_in_order(
     taken: list[str] = []
     for number in range(100):
         written.add(follow_up(number))
-        assert len(written._usual._heap) <= 15
+        assert len(written._usual._in_order) <= 15
         if number % 3 == 0:
             each = written.take()
             assert each is not None
