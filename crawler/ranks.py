@@ -361,16 +361,19 @@ class Ranks:
 
     def mark_of(self, request: Request) -> bytes:
         """The request's fingerprint; a URL that is none has one too."""
+        if request.body is not None:
+            return self._new_mark(request)
+        key = (request.url, request.method, request.session)
+        mark = self._marks.get(key)
+        if mark is None:
+            if len(self._marks) >= _MARKS:
+                self._marks.clear()
+            mark = self._marks[key] = self._new_mark(request)
+        return mark
+
+    def _new_mark(self, request: Request) -> bytes:
         try:
-            if request.body is not None:
-                return self._mark(request)
-            key = (request.url, request.method, request.session)
-            mark = self._marks.get(key)
-            if mark is None:
-                if len(self._marks) >= _MARKS:
-                    self._marks.clear()
-                mark = self._marks[key] = self._mark(request)
-            return mark
+            return self._mark(request)
         except ValueError:  # it fails its page on the worker, and once is enough
             return request.url.encode("utf-8", "surrogatepass")
 
