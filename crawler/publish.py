@@ -7,7 +7,6 @@ locked, so the next one who is about to write there can tell that nobody writes 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from crawler.lock import lock
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
         beside = _beside(path)
         stream = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
         with suppress(OSError):  # a file system without locks: leftovers stay there
-            if not _lock(stream) or not os.fstat(stream.fileno()).st_nlink:
+            if not lock(stream) or not os.fstat(stream.fileno()).st_nlink:
                 stream.close()  # someone took it for a leftover just before it was locked
                 continue
         return beside, stream
@@ -85,17 +86,8 @@ def _remove_leftovers(path: Path) -> None:
         with suppress(OSError):  # it was finished meanwhile, or belongs to somebody else
             leftover = path.with_name(name)
             with leftover.open("r+b") as stream:
-                if _lock(stream):
+                if lock(stream):
                     leftover.unlink()
-
-
-def _lock(stream: BinaryIO) -> bool:
-    """Lock a file; False if someone else has."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _followed(path: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json as jsonlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -183,13 +184,15 @@ class Response:
 
     @_made_once
     def _base_url(self) -> str:
-        if self._is_for_lexbor:
+        if not self._is_for_lexbor:
+            base = next(self._attributes("href", "base"), "")
+        elif _BASE.search(self.text):  # mostly there is none, and lexbor would look everywhere
             element = self.lexbor.css_first("base[href]")
-            base = "" if element is None else (element.attributes["href"] or "").strip()
+            base = "" if element is None else element.attributes["href"] or ""
         else:
-            base = self.xpath("(//base/@href)[1]").get("").strip()
+            base = ""
         try:
-            return urljoin(self.url, base)
+            return urljoin(self.url, base.strip())
         except ValueError:  # <base href="http://[bad">: as if it were not there
             return self.url
 
@@ -213,7 +216,7 @@ class Response:
             elements = self.lexbor.css("a[href], area[href]")
             hrefs = [element.attributes["href"] or "" for element in elements]
         else:
-            hrefs = self._matches(xpath="//a/@href | //area/@href")
+            hrefs = list(self._attributes("href", "a", "area"))
         return tuple(self._absolute(hrefs))
 
     @property
@@ -254,6 +257,14 @@ class Response:
         for url in urls:
             yield Request(url, **request)
 
+    def _attributes(self, name: str, *tags: str) -> Iterator[str]:
+        """Of all elements with these tags, in half the time of an XPath expression."""
+        for top in self.selector.root.xpath("/*"):
+            for element in top.iter(*tags):
+                value = element.get(name)
+                if value is not None:
+                    yield value
+
     def _matches(self, *, css: str | None = None, xpath: str | None = None) -> list[Any]:
         """What a selector finds, as lxml gives it: elements and strings; a Selector costs more."""
         from lxml import etree  # type: ignore[import-untyped]
@@ -280,6 +291,7 @@ def _has_lexbor() -> bool:
     return find_spec("selectolax") is not None
 
 
+_BASE = re.compile("<base", re.IGNORECASE)
 _LINKS = ("a", "area", "link", "iframe", "frame", "img", "script")
 
 

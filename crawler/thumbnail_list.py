@@ -10,7 +10,6 @@ known whose that is. At the end of a run the hidden file becomes the list.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from crawler.errors import LockedError, UsageError
+from crawler.lock import lock
 from crawler.publish import replacing
 
 LIST = "thumbnails.jsonl"
@@ -112,13 +112,11 @@ class ThumbnailList:
 def _locked(path: Path) -> BinaryIO:
     while True:
         file = path.open("a+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except BlockingIOError:
+        if not lock(file):
             file.close()
-            raise LockedError(f"another `crawl thumbs` writes to {path.parent}") from None
+            raise LockedError(f"another `crawl thumbs` writes to {path.parent}")
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
         file.close()  # it has just become a list: there is another one by now, or none
 
 

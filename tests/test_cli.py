@@ -567,7 +567,7 @@ def test_help_and_version_are_quick() -> None:
         [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
     )
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
-    heavy = {"requests", "urllib3", "parsel", "lxml", "bs4", "rich", "tenacity", "filelock"}
+    heavy = {"requests", "urllib3", "parsel", "lxml", "bs4", "rich", "tenacity"}
     assert "click" in loaded
     assert not loaded & (heavy | {"multiprocessing", "asyncio", "sqlite3"})
     assert crawl("--version").stdout.startswith("crawl-in-order, version ")

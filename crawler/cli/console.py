@@ -58,6 +58,5 @@ def log_to_stderr(verbose: int, quiet: int) -> None:
     handler.setFormatter(_Formatter("%(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
-    logging.getLogger("filelock").setLevel(logging.WARNING)  # it tells of each lock
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of what is no error to us
     root.setLevel(min(level, logging.INFO))
