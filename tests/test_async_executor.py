@@ -123,6 +123,23 @@ def test_a_task_that_blocks_the_loop_is_left_behind_and_the_others_begin_anew(
         release.set()
 
 
+def test_what_was_done_just_before_the_loop_was_blocked_is_not_lost(pool: AsyncExecutor) -> None:
+    async def do_at_once() -> str:
+        return "done"
+
+    go, free = threading.Event(), threading.Event()
+    at_work = [pool.submit(block_until, go)]  # so that the next two begin in the same turn
+    done, blocking = pool.submit(do_at_once), pool.submit(block_until, free)
+    go.set()
+    while not done.done():
+        time.sleep(min(0.05, max(pool.abandon(blocking, 0.1), 0.001)))
+    assert done.result() == "done"
+    assert at_work[0].result(20) is None
+    with pytest.raises(PageTimeoutError, match="left behind"):
+        blocking.result(20)
+    free.set()
+
+
 def test_a_task_that_is_late_only_because_another_one_blocks_is_no_culprit(
     pool: AsyncExecutor,
 ) -> None:

@@ -64,6 +64,8 @@ class _Loop:
         self._lock = threading.Lock()
         self.running: dict[Future[Any], _Task] = {}
         self._is_left_behind = False
+        self._done: list[tuple[Future[Any], Any, BaseException | None]] = []
+        """What isn't delivered yet."""
         self.ready: Future[None] = Future()
         """Done when all seats are set up; or how that failed."""
         self._end: asyncio.Event
@@ -92,6 +94,7 @@ class _Loop:
             self._is_left_behind = True
             left = [*self.running.values(), *self._waiting]
         self._waiting.clear()
+        self._deliver()
         self.end()
         return left
 
@@ -173,12 +176,22 @@ class _Loop:
             if self._is_left_behind:
                 return
             del self.running[task.future]
+            self._done.append((task.future, value, error))
+            is_first = len(self._done) == 1
         self._free.append(context)
-        if error is not None:
-            task.future.set_exception(error)
-        else:
-            task.future.set_result(value)
+        if is_first:
+            asyncio.get_running_loop().call_soon(self._deliver)
         self._begin()
+
+    def _deliver(self) -> None:
+        """Hand over what was done in a turn of the loop together: whoever waits wakes once."""
+        with self._lock:
+            done, self._done = self._done, []
+        for future, value, error in done:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
 
 
 class AsyncExecutor(Executor):
