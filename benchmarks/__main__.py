@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import document, machine, section
 from benchmarks.answers import WrongAnswerError
+from benchmarks.meter import REPOSITORY
 from benchmarks.missing import OWN_PACKAGES, debian_packages, what_is_missing
 from benchmarks.programs import PEERS
 from benchmarks.rounds import ROUNDS, Bench, packages_missing, say
@@ -94,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
             names = [name for name in names if not workload(name).NEEDS_NGINX]
             if not names:
                 return 2
+        compileall.compile_dir(REPOSITORY / "crawler", quiet=1)  # as pip does with the peers
         is_whole = True
         for name in names:
             say(f"{name}: {bench.rounds} rounds")

@@ -67,9 +67,11 @@ def measure(
         report = Path(folder) / "report.json"
         between = [sys.executable, "-m", "benchmarks.meter", str(report), str(seconds), str(cwd)]
         paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own = {**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)}
+        own.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody's start is to compile what is installed
         process = subprocess.Popen(
             [*between, *command],
-            env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
+            env=own,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

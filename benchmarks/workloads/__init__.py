@@ -14,7 +14,7 @@ from benchmarks.section import Section
 
 NAMES = (
     *("docs", "seed", "latency", "frontier", "items", "growth", "soup", "faults"),
-    *("order", "formats", "mapping"),
+    *("order", "formats", "mapping", "parts"),
 )
 """In the order of the document."""
 
