@@ -15,6 +15,7 @@ from crawler.request import Request
 from crawler.response import Response
 from crawler.result import Item, plain
 from crawler.url import host
+from crawler.well_formed import well_formed_headers
 
 
 class ItemFiles:
@@ -79,9 +80,13 @@ class ItemFiles:
         return value
 
     def _want(self, place: tuple[Any, ...], download: Download, where: str) -> str:
-        url, headers = plain(download.url), dict(download.headers)
+        url = plain(download.url)
         if not isinstance(url, str):
             raise ItemError(f"{where}: {download!r} has no URL, but a {type(url).__name__}")
+        try:
+            headers = well_formed_headers(download.headers)
+        except ItemError as error:
+            raise ItemError(f"{where}: the Download of {url[:200]}: {error}") from None
         number, *path = place
         url = self._absolute(url)
         request = Request(url, headers=headers, session=self._session)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from crawler.errors import UsageError
+from crawler.errors import ItemError, UsageError
 from crawler.pages import Pages, expand, paginate
 from crawler.request import Request
 from crawler.spider import Spider
 from crawler.url import move
+from crawler.well_formed import well_formed
 
 Start = tuple[Iterator[Request], int | None]
 """The requests, made as they are taken, and how many there are, or None when only the end tells."""
@@ -79,7 +80,10 @@ def _request(url: object) -> Request:
         return Request(url)
     if not isinstance(url, Request):
         raise UsageError(f"{url!r} is a {type(url).__name__}, neither a URL nor a Request")
-    return url
+    try:
+        return well_formed(url)
+    except ItemError as error:
+        raise UsageError(f"the start of the crawl: {error}") from None
 
 
 def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> str | Iterable[Any]:

@@ -81,6 +81,7 @@ RULES = {
     "steps",
     "traps",
     "url",
+    "well_formed",
     "wording",
 }
 STAGES = {
