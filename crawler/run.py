@@ -142,7 +142,7 @@ def crawling(
     )
     from crawler.progress import Block, block_name
     from crawler.refresh import Refresher
-    from crawler.run_folder import RunFolder, new_run_id, read_run
+    from crawler.run_folder import RunFolder, check_name, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.start import start_requests
 
@@ -165,6 +165,8 @@ def crawling(
             "pages and urls don't go together: urls says it all (a pattern such as "
             "'https://site/page/{1..4}/' gives pages)"
         )
+    if outputs is not None:
+        check_name(name or spider.name)  # before a folder is made for its output
     converted = convert_arguments(spider.function, arguments or {})
     make_room(*_processes(settings))
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])

@@ -580,6 +580,14 @@ def until(condition: Any) -> None:
         time.sleep(0.01)
 
 
+def test_a_name_that_is_refused_leaves_nothing_behind(tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "posts.py", "def posts(url):\n    return {}\n")
+    for name in ("a/b", "..", "a" * 254):  # the last one is a folder's, but not a file's with .json
+        done = crawl("run", str(file), "--urls", "http://x.test/", "--name", name)
+        assert done.returncode == 2, done.stderr
+        assert not Path("output").exists()
+
+
 # Ctrl-C before a crawl is at work
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.flags import flag_layers, output_options
+from crawler.cli.flags import flag_layers, named, output_options, place
 
 if TYPE_CHECKING:
     from crawler.result import Item
@@ -26,7 +26,7 @@ Examples:
 
 
 @click.command(short_help="Items of a run or file in another format.", epilog=_EPILOG)
-@click.argument("source", metavar="RUN|FILE")
+@click.argument("source", metavar="RUN|FILE", callback=named)
 @click.option(
     "-o",
     "--output",
@@ -39,7 +39,9 @@ Examples:
 @click.option("--fields", metavar="A,B,C", help="Only these, in this order; null where missing.")
 @click.option("--where", metavar="EXPR", help="Only items for which this JMESPath is true.")
 @click.option("--sort", metavar="FIELD", help="By this field; items wait in memory.")
-@click.option("--output-dir", default="output", help="Where to look for runs (output).")
+@click.option(
+    "--output-dir", callback=place, default="output", help="Where to look for runs (output)."
+)
 @output_options
 def export(
     source: str,
@@ -47,7 +49,7 @@ def export(
     fields: str | None,
     where: str | None,
     sort: str | None,
-    output_dir: str,
+    output_dir: Path,
     **flags: str | bool | None,
 ) -> None:
     """Write the items of RUN (a run's name, id or folder) or FILE (.json, .jsonl) to other files.
@@ -60,7 +62,7 @@ def export(
     from crawler.settings import from_environment, from_file, resolve
 
     settings = resolve([from_file(Path("crawl.toml")), *from_environment(), *flag_layers(flags)])
-    found = _source(source, Path(output_dir))
+    found = _source(source, output_dir)
     targets = [parse_target(text, found.names, **target_options(settings)) for text in outputs]
     choice = _Choice(found.items, fields, where, sort)
     check_targets(targets)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from crawler.cli.flags import display_options, setting_options
+from crawler.cli.flags import display_options, named, setting_options
 from crawler.cli.session import Asked, Progress, crawl_and_report, how_to_resume
 
 _EPILOG = """\b
@@ -22,7 +22,7 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
 
 
 @click.command(short_help="Run a spider.", epilog=_EPILOG)
-@click.argument("spider", metavar="SPIDER")
+@click.argument("spider", metavar="SPIDER", callback=named)
 @click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
 @click.option(
     "--urls",
@@ -44,8 +44,18 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
     "parquet, by suffix; compressed with .gz or .zst; {name}, {date}, {time}, {run}. Repeatable. "
     "Default: output/NAME.json.",
 )
-@click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
-@click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")
+@click.option(
+    "--output-dir",
+    metavar="FOLDER",
+    callback=named,
+    help="For NAME.json and run folders (output).",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    callback=named,
+    help="Another name for the run, its folder and its output.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the last run, if it came to no end.")
 @setting_options
 @display_options
