@@ -42,7 +42,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder if need be, and raise OSError if `path` could not be written there."""
+    """Make the folder if need be, and raise OSError if `path` could not be written there.
+
+    Then no folder is made either.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not path.is_file():
@@ -50,12 +53,19 @@ def check_writable(path: Path) -> None:
             raise PermissionError(f"{path} can't be written")
         return
     path = _followed(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
-        path.lstat()  # raises when the name is too long
-    probe = path.with_name(f".{secrets.token_hex(6)}.tmp")
-    probe.open("xb").close()
-    probe.unlink()
+    new = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.lstat()  # raises when the name is too long
+        probe = path.with_name(f".{secrets.token_hex(6)}.tmp")
+        probe.open("xb").close()
+        probe.unlink()
+    except OSError:
+        for folder in new:
+            with suppress(OSError):  # it was never made
+                folder.rmdir()
+        raise
 
 
 def _followed(path: Path) -> Path:
