@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from crawler.cli.flags import display_options, named, setting_options
-from crawler.cli.session import Asked, Progress, crawl_and_report, how_to_resume
+from crawler.cli.session import Asked, Progress, crawl_and_report, how_to_resume, outputs_of
 
 _EPILOG = """\b
 Examples:
@@ -56,7 +57,11 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
     callback=named,
     help="Another name for the run, its folder and its output.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the last run, if it came to no end.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last run, if it came to no end; its outputs are those of -o, or its own.",
+)
 @setting_options
 @display_options
 def run(
@@ -80,7 +85,7 @@ def run(
     """
     from crawler.cli.console import log_to_stderr
     from crawler.run import unfinished_run
-    from crawler.run_folder import is_unfinished, latest_runs
+    from crawler.run_folder import is_unfinished, latest_runs, read_run
 
     log_to_stderr(verbose, quiet)
     asked = Asked(
@@ -100,4 +105,6 @@ def run(
         again = how_to_resume(earlier["folder"].absolute(), Path.cwd(), by_id=True)
         notice = f"the run of {earlier['started']} came to no end; {again}"
     folder = unfinished_run(asked.folder, run_name) if resume else None
+    if folder is not None and not outputs:
+        asked = replace(asked, outputs=outputs_of(read_run(folder)))
     crawl_and_report(asked, resume=folder, notice=notice, progress=progress, quiet=quiet)

@@ -99,6 +99,13 @@ class Asked:
         return self.name or load_spider(self.spider).name
 
 
+def outputs_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The outputs that an earlier run was asked for; none if those were the default."""
+    asked = facts.get("asked")
+    kept = (asked if isinstance(asked, dict) else facts).get("outputs")
+    return tuple(map(str, kept)) if isinstance(kept, list) else ()
+
+
 def crawl_and_report(
     asked: Asked,
     *,
