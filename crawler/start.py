@@ -24,7 +24,7 @@ def start_requests(
     spider: Spider,
     *,
     pages: Pages | None,
-    urls: str | Iterable[str | Request] | None,
+    urls: str | Request | Iterable[str | Request] | None,
     arguments: Mapping[str, Any],
     site: Callable[[], str] | None = None,
 ) -> Start:
@@ -61,13 +61,19 @@ def _moved(requests: Iterator[Request], site: Callable[[], str]) -> Iterator[Req
         yield replace(request, url=move(request.url, here))
 
 
-def _from_urls(urls: str | Iterable[str | Request]) -> Start:
+def _from_urls(urls: str | Request | Iterable[str | Request]) -> Start:
     """URLs and Requests; text alone is a pattern."""
     if isinstance(urls, str):
         try:
             urls = list(expand(urls))
         except ValueError as error:
             raise UsageError(f"the URL pattern can't be used: {error}") from None
+    if isinstance(urls, Request):
+        urls = [urls]
+    if isinstance(urls, bytes) or not isinstance(urls, Iterable):
+        raise UsageError(
+            f"urls: {urls!r} is a {type(urls).__name__}; give a list of URLs or Requests, or text"
+        )
     if not isinstance(urls, Sequence):
         return map(_request, urls), None
     if not urls:
