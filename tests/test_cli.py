@@ -359,9 +359,9 @@ def test_a_long_crawl_tells_where_its_time_went(site: PracticeSite, tmp_cwd: Pat
 @pytest.mark.parametrize(
     ("path", "code", "says"),
     [
-        ("status/404", 3, "1 of 1 pages failed; nothing is published"),
+        ("status/404", 3, "1 of 1 page failed; nothing is published"),
         ("status/403", 7, "blocked by the site"),
-        ("headers", 4, "1 items, fewer than 2; nothing is published"),
+        ("headers", 4, "1 item, fewer than 2; nothing is published"),
     ],
 )
 def test_f30_f31_the_old_file_survives_a_crawl_that_went_wrong(
@@ -578,6 +578,15 @@ def until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "it never happened"
         time.sleep(0.01)
+
+
+def test_of_many_failures_the_first_ones_are_told(tmp_cwd: Path) -> None:
+    """How many more there will be, nobody knows yet."""
+    file = spider_file(tmp_cwd / "bad.py", "def bad(url):\n    return 5\n")
+    done = crawl("run", str(file), "--urls", "http://x.test/{1..11}", "--progress", "none")
+    told = [line for line in done.stderr.splitlines() if line.startswith("WARNING ")]
+    assert len(told) == 11
+    assert told[-1] == "WARNING others that fail are listed in failed.jsonl only"
 
 
 def test_a_name_that_is_refused_leaves_nothing_behind(tmp_cwd: Path) -> None:

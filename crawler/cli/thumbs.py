@@ -94,7 +94,7 @@ def thumbs(
             if failed <= _MAX_TOLD:
                 say(f"{each.source}: {each.problem}")
             elif failed == _MAX_TOLD + 1:
-                say(f"more files gave none; see {out / LIST}")
+                say(f"others that give none are listed in {out / LIST} only")
     except KeyboardInterrupt as error:
         say(f"interrupted; {plural(made, 'thumbnail')} in {out} so far")
         sys.exit(128 + (error.args[0] if error.args else signal.SIGINT))
