@@ -22,8 +22,8 @@ class ItemFiles:
     """Takes the files out of a page's items; their URLs, absolute, stand in their places meanwhile.
 
     `page` is what the spider was given: a Response, or a URL. `files` and `images` are names of
-    fields that hold a URL, a list of URLs, or nothing. `may_be_private`: whether files may come
-    from a private address, on the page's own host.
+    fields that hold a URL, a list of URLs, or nothing; what is empty or a `data:` URL there is
+    None. `may_be_private`: whether files may come from a private address, on the page's own host.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class ItemFiles:
         if value is None or isinstance(value, Download):
             return value
         if isinstance(value, str):
+            if _leads_nowhere(value):
+                return None
             return self._want(place, Download(value, image=is_image), where)
         if not isinstance(value, list):
             raise ItemError(
@@ -101,6 +103,15 @@ class ItemFiles:
         page = self._page
         joined = join(page, url) if isinstance(page, str) else page.urljoin(url)
         return joined.partition("#")[0]
+
+
+def _leads_nowhere(url: str) -> bool:
+    """Whether it is what stands in `src` of a picture that comes later: nothing, or a `data:` URL.
+
+    What a page is full of is no failure. A Download of it is: somebody asked for that.
+    """
+    url = url.strip()
+    return not url or url[:5].lower() == "data:"
 
 
 def _key(request: Request, *, is_image: bool, is_private: bool) -> bytes:
