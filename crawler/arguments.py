@@ -30,6 +30,8 @@ def convert_arguments(function: Callable[..., Any], given: Mapping[str, Any]) ->
     None. Raises UsageError for a name the function doesn't have, a value that doesn't fit, or a
     parameter that is missing.
     """
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise UsageError(f"arguments: {given!r} is no dict of names and values")
     try:
         parameters = list(inspect.signature(function).parameters.values())[1:]  # the page is first
     except (ValueError, TypeError):

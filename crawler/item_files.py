@@ -15,14 +15,15 @@ from crawler.request import Request
 from crawler.response import Response
 from crawler.result import Item, plain
 from crawler.url import host
+from crawler.well_formed import well_formed_headers
 
 
 class ItemFiles:
     """Takes the files out of a page's items; their URLs, absolute, stand in their places meanwhile.
 
     `page` is what the spider was given: a Response, or a URL. `files` and `images` are names of
-    fields that hold a URL, a list of URLs, or nothing. `may_be_private`: whether files may come
-    from a private address, on the page's own host.
+    fields that hold a URL, a list of URLs, or nothing; what is empty or a `data:` URL there is
+    None. `may_be_private`: whether files may come from a private address, on the page's own host.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class ItemFiles:
         if value is None or isinstance(value, Download):
             return value
         if isinstance(value, str):
+            if _leads_nowhere(value):
+                return None
             return self._want(place, Download(value, image=is_image), where)
         if not isinstance(value, list):
             raise ItemError(
@@ -79,9 +82,13 @@ class ItemFiles:
         return value
 
     def _want(self, place: tuple[Any, ...], download: Download, where: str) -> str:
-        url, headers = plain(download.url), dict(download.headers)
+        url = plain(download.url)
         if not isinstance(url, str):
             raise ItemError(f"{where}: {download!r} has no URL, but a {type(url).__name__}")
+        try:
+            headers = well_formed_headers(download.headers)
+        except ItemError as error:
+            raise ItemError(f"{where}: the Download of {url[:200]}: {error}") from None
         number, *path = place
         url = self._absolute(url)
         request = Request(url, headers=headers, session=self._session)
@@ -96,6 +103,15 @@ class ItemFiles:
         page = self._page
         joined = join(page, url) if isinstance(page, str) else page.urljoin(url)
         return joined.partition("#")[0]
+
+
+def _leads_nowhere(url: str) -> bool:
+    """Whether it is what stands in `src` of a picture that comes later: nothing, or a `data:` URL.
+
+    What a page is full of is no failure. A Download of it is: somebody asked for that.
+    """
+    url = url.strip()
+    return not url or url[:5].lower() == "data:"
 
 
 def _key(request: Request, *, is_image: bool, is_private: bool) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crawler.wording import plural
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -16,9 +18,9 @@ class Limits:
     def reached(self, *, seconds: float, body_bytes: int, failures: int) -> str | None:
         """The limit that is reached, in words, or None."""
         if self.max_seconds is not None and seconds >= self.max_seconds:
-            return f"{self.max_seconds:g} seconds"
+            return plural(self.max_seconds, "second", shown=f"{self.max_seconds:g}")
         if self.max_bytes is not None and body_bytes >= self.max_bytes:
-            return f"{self.max_bytes:,} bytes"
+            return plural(self.max_bytes, "byte", shown=f"{self.max_bytes:,}")
         if self.max_failures is not None and failures >= self.max_failures:
-            return f"{self.max_failures:,} failed pages"
+            return plural(self.max_failures, "failed page", shown=f"{self.max_failures:,}")
         return None

@@ -24,15 +24,13 @@ from types import ModuleType
 from typing import Any
 
 from crawler.call import LONE_FILE
-from crawler.errors import ItemError, SpiderImportError, SpiderNotFoundError, UsageError
+from crawler.errors import SpiderImportError, SpiderNotFoundError, UsageError
 from crawler.process import in_worker_process
 from crawler.request import Request
-from crawler.result import plain
 from crawler.spider import Spider, is_marked, options_of
+from crawler.well_formed import well_formed
 
 SPIDERS_FOLDER = "spiders"
-
-_MAX_PRIORITY = 10**9
 
 _functions: dict[str, Callable[..., Any]] = {}
 """What this process loaded or was given, by reference; other processes load for themselves."""
@@ -142,7 +140,7 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
     """What a callback is called in a request of the spider with that reference.
 
     The bare name for a function of the spider's module, else a reference. Raises
-    SpiderNotFoundError for a name that the module doesn't have.
+    SpiderNotFoundError for a name that the module doesn't have, and what is no function.
     """
     if isinstance(callback, str):
         if reference.startswith("local:") and ":" not in callback:
@@ -152,6 +150,8 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
             )
         load_function(beside(reference, callback))
         return callback
+    if not callable(callback):
+        raise SpiderNotFoundError(f"callback={callback!r} is neither a function nor a name of one")
     found = _reference_of(callback) or _local_references.get(callback)
     if found is None:
         if in_worker_process():
@@ -167,21 +167,15 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
 
 
 def plain_request(request: Request, reference: str) -> Request:
-    """The request as data that any process can hold: its callback by name, its meta plain.
+    """The request as data that any process can hold: its callback by name, all else plain.
 
     Raises ItemError or SpiderNotFoundError when that isn't possible.
     """
     callback = request.callback
     if callback is not None:
         callback = callback_name(callback, reference)
-    if type(request.priority) is not int or abs(request.priority) > _MAX_PRIORITY:
-        raise ItemError(f"the priority {request.priority!r} is no whole number of at most 10^9")
-    is_plain = type(request.url) is str and request.url.isascii() and not request.meta
-    if is_plain and callback is request.callback:
-        return request
-    return replace(
-        request, url=plain(request.url), callback=callback, meta=plain(request.meta, "meta")
-    )
+    request = well_formed(request)
+    return request if callback is request.callback else replace(request, callback=callback)
 
 
 def beside(reference: str, callback: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from crawler.attempt import Arguments
@@ -11,12 +12,14 @@ from crawler.calls import make_caller, start_executor
 from crawler.errors import Retry, UsageError
 from crawler.lazy import AHEAD, OnError, Results
 from crawler.loader import end_import_by_worker
+from crawler.spider import is_async
 from crawler.tally import Tally
 
 if TYPE_CHECKING:
     from crawler.retry import RetryPolicy
 
 R = TypeVar("R")
+_MODES = ("threads", "processes", "sequential")
 
 
 @overload
@@ -144,14 +147,25 @@ class _Terms:
     is_shown: bool
 
     def __post_init__(self) -> None:
-        if not isinstance(self.workers, int) or self.workers < 1:
+        if not isinstance(self.mode, str) or not (self.mode in _MODES or ":" in self.mode):
+            loop = "; it is for the pages of a crawl" if self.mode == "async" else ""
+            raise UsageError(
+                f"mode: {self.mode!r} is none of {', '.join(map(repr, _MODES))} or "
+                f"'package.module:Executor'{loop}"
+            )
+        is_whole = isinstance(self.workers, int) and _is_number(self.workers)
+        if not is_whole or self.workers < 1:
             raise UsageError(f"workers: {self.workers!r} is no number of workers; give 1 or more")
-        if self.timeout is not None and not self.timeout > 0:
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
             raise UsageError(
                 f"timeout: {self.timeout!r} is no number of seconds; give more than 0, or None"
             )
         if self.on_error not in ("raise", "return", "skip"):
             raise UsageError(f"on_error: {self.on_error!r} is none of 'raise', 'return', 'skip'")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _results(
@@ -161,6 +175,11 @@ def _results(
     terms: _Terms,
 ) -> Results[Any]:
     end_import_by_worker()
+    if is_async(fn):
+        raise UsageError(
+            f"{fn!r} is an async function, a call of which does nothing yet; write a plain one, "
+            "which may do asyncio.run(...)"
+        )
     wait_before = _waits(terms.retry)
     is_sequential = terms.mode == "sequential"
     workers = 1 if is_sequential else terms.workers

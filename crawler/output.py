@@ -5,6 +5,7 @@ FILE may be a URL, `s3://bucket/posts.json`: then it is made here and uploaded (
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -138,7 +139,16 @@ def _filled(where: str, names: Mapping[str, str], text: str) -> str:
 
 
 def check_targets(targets: list[Target]) -> None:
-    """Raise UsageError, before anything is fetched, if one can't be written or made."""
+    """Raise UsageError, before anything is fetched, if one can't be written or made.
+
+    Or if two are the same: the second one would replace the first.
+    """
+    known: dict[str, Target] = {}
+    for target in targets:
+        same = known.setdefault(_identity(target), target)
+        if same is not target:
+            also = "" if str(same) == str(target) else f", which is also {same}"
+            raise UsageError(f"two outputs would go to {target}{also}; give each a file of its own")
     for target in targets:
         target.make_exporter()
         check_compression(target.compression)
@@ -150,6 +160,11 @@ def check_targets(targets: list[Target]) -> None:
             check_writable(target.path)
         except OSError as error:
             raise UsageError(f"can't write {target}: {error.strerror or error}") from None
+
+
+def _identity(target: Target) -> str:
+    """What two targets share if they are the same: links are followed."""
+    return target.url or ("-" if target.path is None else os.path.realpath(target.place))
 
 
 def publish_items(lines: Lines, target: Target, made_in: Path | None = None) -> None:

@@ -45,7 +45,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder if need be, and raise OSError if `path` could not be written there."""
+    """Make the folder if need be, and raise OSError if `path` could not be written there.
+
+    Then no folder is made either.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not path.is_file():
@@ -53,13 +56,20 @@ def check_writable(path: Path) -> None:
             raise PermissionError(f"{path} can't be written")
         return
     path = _followed(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
-        path.lstat()  # raises when the name is too long
-    _remove_leftovers(path)
-    probe = _beside(path)
-    probe.open("xb").close()
-    probe.unlink(missing_ok=True)
+    new = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.lstat()  # raises when the name is too long
+        _remove_leftovers(path)
+        probe = _beside(path)
+        probe.open("xb").close()
+        probe.unlink(missing_ok=True)
+    except OSError:
+        for folder in new:
+            with suppress(OSError):  # it was never made
+                folder.rmdir()
+        raise
 
 
 def _beside(path: Path) -> Path:

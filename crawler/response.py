@@ -20,9 +20,9 @@ from crawler.links import absolute_links, join
 from crawler.request import Request
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, Tag
     from parsel import Selector, SelectorList
-    from selectolax.lexbor import LexborHTMLParser
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 T = TypeVar("T")
 
@@ -229,14 +229,14 @@ class Response:
     def _absolute(self, hrefs: Iterable[str]) -> Iterator[str]:
         return absolute_links(self._base_url, hrefs, keep_fragments=self._keep_fragments)
 
-    def follow(self, target: str | Selector, **request: Any) -> Request:
+    def follow(self, target: str | Selector | Tag | LexborNode, **request: Any) -> Request:
         """A request for a link of this page: a URL, absolute or not, or an element or attribute.
 
+        An element is a Selector, a Tag of the soup or a node of lexbor, and has `href` or `src`.
         `request` are fields of the Request: `callback=`, `meta=`, `headers=` ... Yield it, and its
         page's items come after those of all pages that are asked for before.
         """
-        href = target if isinstance(target, str) else _href(target.root)
-        return Request(self.urljoin(href), **request)
+        return Request(self.urljoin(_href_of(target)), **request)
 
     def follow_all(
         self, *, css: str | None = None, xpath: str | None = None, **request: Any
@@ -295,13 +295,43 @@ _BASE = re.compile("<base", re.IGNORECASE)
 _LINKS = ("a", "area", "link", "iframe", "frame", "img", "script")
 
 
+def _href_of(target: object) -> str:
+    """Where a URL or an element of any parser leads."""
+    if isinstance(target, str):
+        return target
+    from parsel import Selector
+
+    if isinstance(target, Selector):
+        return _href(target.root)
+    from bs4 import Tag
+
+    if isinstance(target, Tag):
+        return _leads_to(target.name, target.attrs)
+    if _has_lexbor():
+        from selectolax.lexbor import LexborNode
+
+        if isinstance(target, LexborNode):
+            return _leads_to(target.tag, target.attributes)
+    given = f"a {type(target).__name__}"
+    if target is None:
+        given = "None: what was looked for is not on the page"
+    elif isinstance(target, list):
+        given += ": follow each of its elements, or use follow_all(css=...)"
+    raise TypeError(
+        "follow() takes a URL or an element (a Selector, a Tag of BeautifulSoup, a node of "
+        f"lexbor), not {given}"
+    )
+
+
 def _href(root: Any) -> str:
     """What a selector found: a text or attribute, or an element, of which it is where it leads."""
-    if isinstance(root, str):
-        return root
-    href: str | None = root.get("href", root.get("src"))
+    return root if isinstance(root, str) else _leads_to(root.tag, root)
+
+
+def _leads_to(tag: str | None, attributes: Any) -> str:
+    href: str | None = attributes.get("href", attributes.get("src"))
     if href is None:
-        raise ValueError(f"<{root.tag}> has neither href nor src to follow")
+        raise ValueError(f"<{tag}> has neither href nor src to follow")
     return href
 
 

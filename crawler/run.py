@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -57,10 +57,10 @@ class CrawlResult:
 def run(
     spider: str | Callable[..., Any],
     *,
-    urls: str | Iterable[str | Request] | None = None,
+    urls: str | Request | Iterable[str | Request] | None = None,
     site: str | None = None,
     arguments: Mapping[str, Any] | None = None,
-    output: str | Path | None = None,
+    output: str | Path | Sequence[str | Path] | None = None,
     resume: bool = False,
     **settings: Any,
 ) -> CrawlResult:
@@ -68,10 +68,10 @@ def run(
 
     `spider` is a function, or what `crawl run` takes: NAME, file.py[:function],
     package.module[:function]. `urls` replaces the spider's own start: URLs and Requests, or one
-    pattern such as "https://x/page/{0..3}/". `output` is a file to publish ("posts.json"); without
-    it nothing is left on disk. With `resume`, the last run of the spider that had an output and
-    didn't come to its end is gone on with, if there is one. `settings` are those of the command
-    line: pages=4, mode="threads", workers=4 ...
+    pattern such as "https://x/page/{0..3}/". `output` is a file to publish ("posts.json"), or a
+    list of files; without it nothing is left on disk. With `resume`, the last run of the spider
+    that had an output and didn't come to its end is gone on with, if there is one. `settings` are
+    those of the command line: pages=4, mode="threads", workers=4 ...
 
     Blocks until the crawl is over; may be called any number of times, also inside a running event
     loop. Raises UsageError, SpiderImportError, LockedError or OutputError; a page that fails is no
@@ -87,12 +87,24 @@ def run(
         urls=urls,
         site=site,
         arguments=arguments,
-        outputs=None if output is None else [str(output)],
+        outputs=None if output is None else _outputs(output),
         resume=unfinished_run(OUTPUT_FOLDER, load_spider(spider).name) if resume else None,
         keep_items=True,
         flags=[("the call of run()", settings)],
     ) as crawl:
         return crawl.run()
+
+
+def _outputs(output: object) -> list[str]:
+    """What was given as `output`, as targets."""
+    from crawler.errors import UsageError
+
+    given = output if isinstance(output, (list, tuple)) else [output]
+    if not given or not all(isinstance(each, (str, Path)) for each in given):
+        raise UsageError(
+            f"output: {output!r} names no file; give a name or a Path, or a list of them"
+        )
+    return [str(each) for each in given]
 
 
 def unfinished_run(output_folder: Path, name: str | None = None) -> Path | None:
@@ -107,7 +119,7 @@ def unfinished_run(output_folder: Path, name: str | None = None) -> Path | None:
 def crawling(
     target: str | Callable[..., Any],
     *,
-    urls: str | Iterable[str | Request] | None = None,
+    urls: str | Request | Iterable[str | Request] | None = None,
     site: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     outputs: list[str] | None = None,
@@ -142,13 +154,19 @@ def crawling(
     )
     from crawler.progress import Block, block_name
     from crawler.refresh import Refresher
-    from crawler.run_folder import RunFolder, new_run_id, read_run
+    from crawler.run_folder import RunFolder, check_name, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
+    from crawler.spider import is_async
     from crawler.start import start_requests
 
     # A script without `if __name__ == "__main__"` would start itself again in each worker.
     end_import_by_worker()
     spider = load_spider(target)
+    if is_async(spider.function):
+        raise UsageError(
+            f"{spider.name} is an async function; write a plain one: def, not async def. Pages are "
+            "fetched on an event loop all the same with --mode async (mode='async')"
+        )
     flags = list(flags)
     own = (f"the spider {spider.name}", spider.options.settings)
     layers = [from_file(Path("crawl.toml")), own, *from_environment(), *flags]
@@ -165,6 +183,8 @@ def crawling(
             "pages and urls don't go together: urls says it all (a pattern such as "
             "'https://site/page/{1..4}/' gives pages)"
         )
+    if outputs is not None:
+        check_name(name or spider.name)  # before a folder is made for its output
     converted = convert_arguments(spider.function, arguments or {})
     make_room(*_processes(settings))
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
@@ -591,14 +611,14 @@ class _Place:
 def _place(
     spider: Spider,
     site: str | None,
-    urls: str | Iterable[str | Request] | None,
+    urls: str | Request | Iterable[str | Request] | None,
     stack: ExitStack,
 ) -> _Place | None:
     from crawler.errors import UsageError
     from crawler.url import problem_with
 
     if site is not None:
-        problem = problem_with(site)
+        problem = problem_with(site) if isinstance(site, str) else "it is no text"
         if problem:
             raise UsageError(f"--site {site}: {problem}")
     reason = spider.options.practice_site

@@ -44,6 +44,8 @@ from crawler.version import __version__
 RUNS_FOLDER = "runs"
 LATEST = "latest"
 _SKIPPED = "skipped.jsonl"
+_LONGEST_NAME = 255
+"""Bytes, on nearly all file systems."""
 _ELSEWHERE = "; --output-dir names another place"
 
 
@@ -94,8 +96,7 @@ class RunFolder:
 
         `fill` is given the folder, to put a journal there that is to be gone on with.
         """
-        if name in ("", ".", "..") or "/" in name or not name.isprintable():
-            raise UsageError(f"{name!r} is no name for a run: it becomes the name of a folder")
+        check_name(name)
         parent = output.absolute() / RUNS_FOLDER / name  # a spider may change the directory
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -300,6 +301,18 @@ def _journal(path: Path, fill: Callable[[Path], None] | None) -> Journal:
         raise
 
 
+def check_name(name: str) -> None:
+    """Raise UsageError if it can't be the name of a run, whose folder has it too."""
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        raise UsageError(f"{name!r} is no name for a run: it becomes the name of a folder")
+    size = len(name.encode())
+    if size > _LONGEST_NAME:
+        raise UsageError(
+            f"the name of the run has {size} bytes: it becomes the name of a folder, which may "
+            f"have {_LONGEST_NAME}"
+        )
+
+
 def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
     """The contents of all run.json below `output`, the newest first, each with its `folder`."""
     found = []
@@ -311,6 +324,8 @@ def latest_runs(output: Path, name: str | None = None) -> list[dict[str, Any]]:
 
 def run_folders(output: Path, name: str | None = None) -> list[Path]:
     """The folders of all runs below `output`, the newest first."""
+    if name is not None and "/" in name:
+        return []
     pattern = "*" if name is None else escape(name)
     files = (output / RUNS_FOLDER).glob(f"{pattern}/*/run.json")
     folders = (file.parent for file in files if file.parent.name != LATEST)

@@ -7,11 +7,13 @@ is an error that names where it came from.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -342,7 +344,10 @@ def _statuses(value: object) -> tuple[int, ...]:
 
 def _retry(value: object) -> object:
     if not callable(getattr(value, "wait_before", None)):
-        raise ValueError(f"{value!r} is no RetryPolicy")  # noqa: TRY004
+        raise ValueError(  # noqa: TRY004
+            f"{value!r} is no RetryPolicy, which a spider or a call of run() gives; how often is "
+            "said by retries"
+        )
     return value
 
 
@@ -361,7 +366,8 @@ def _thumbnails(value: object) -> dict[str, ThumbnailRule]:
     if not isinstance(value, Mapping):
         raise ValueError(  # noqa: TRY004
             f"{value!r} is no table of thumbnails; write them by name: "
-            '{"small": "75x75"}, or {"small": {"size": "75x75", "how": "crop"}}'
+            '{"small": "75x75"}, or {"small": {"size": "75x75", "how": "crop"}}, in the '
+            "environment as JSON"
         )
     return {_thumbnail_name(name): _thumbnail(name, rule) for name, rule in value.items()}
 
@@ -393,13 +399,18 @@ def _hosts(value: object) -> dict[str, HostRule]:
     if not isinstance(value, Mapping):
         raise ValueError(  # noqa: TRY004
             f"{value!r} is no table of hosts; crawl.toml has them as "
-            '[hosts."*.example.org"] with delay = 2.0 or per_host = 1 below it'
+            '[hosts."*.example.org"] with delay = 2.0 or per_host = 1 below it, the environment '
+            'as JSON: {"*.example.org": {"delay": 2.0}}'
         )
     return {_host_pattern(pattern): _host_rule(pattern, rule) for pattern, rule in value.items()}
 
 
+def _host_patterns(value: object) -> tuple[str, ...]:
+    return tuple(map(_host_pattern, _texts(value)))
+
+
 def _host_pattern(pattern: object) -> str:
-    if not isinstance(pattern, str) or not re.fullmatch(r"[^\s/@?#]+", pattern):
+    if not isinstance(pattern, str) or not re.fullmatch(r"[^\s/@?#,]+", pattern):
         raise ValueError(
             f"{pattern!r} is no host; write example.org, *.example.org or localhost:8000"
         )
@@ -445,7 +456,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_seconds": _number(float, 0.001, "seconds"),
     "max_bytes": _number(int, 1, "bytes"),
     "max_failures": _number(int, 1, "pages"),
-    "allow_hosts": _texts,
+    "allow_hosts": _host_patterns,
     "allow": _patterns,
     "deny": _patterns,
     "max_failed": _number(int, 0, "pages"),
@@ -531,7 +542,8 @@ def from_file(path: Path) -> Layer:
 def from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:
     """A layer for each `CRAWL_TIMEOUT=10` and the like; variables of other names are left alone.
 
-    Raises UsageError for a name that is nearly one of ours.
+    Several values and tables are JSON: `CRAWL_STEPS='["strip_space", "dedupe(1)"]'`. Raises
+    UsageError for a name that is nearly one of ours.
     """
     environ = os.environ if environ is None else environ
     named = {f"CRAWL_{field.name.upper()}": field.name for field in fields(Settings)}
@@ -540,7 +552,21 @@ def from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:
         if near and variable.startswith("CRAWL_") and variable not in named:
             raise UsageError(f"the environment has {variable}; did you mean {near[0]}?")
     return [
-        (f"{variable} in the environment", {named[variable]: value})
+        (f"{variable} in the environment", {named[variable]: _read(named[variable], value)})
         for variable, value in environ.items()
         if variable in named
     ]
+
+
+def _read(name: str, text: str) -> object:
+    """What a variable says: a list or table if it is one in JSON, else its text.
+
+    `[0-9]` is a pattern, and as a list no JSON.
+    """
+    if isinstance(getattr(_DEFAULTS, name), (tuple, Mapping)) and text.lstrip()[:1] in ("[", "{"):
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return text
+
+
+_DEFAULTS = Settings()

@@ -89,6 +89,14 @@ def options_of(function: object) -> Options:
     return options if isinstance(options, Options) else Options()
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call of it does nothing yet: an `async def`, or an object that is called as one."""
+    called: tuple[object, ...] = (function, type(function).__call__)
+    return any(map(inspect.iscoroutinefunction, called)) or any(
+        map(inspect.isasyncgenfunction, called)
+    )
+
+
 def takes_response(function: Callable[..., Any]) -> bool:
     """Whether the function wants the fetched page; a bare one gets the URL and fetches by itself.
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from crawler.errors import UsageError
+from crawler.errors import ItemError, UsageError
 from crawler.pages import Pages, expand, paginate
 from crawler.request import Request
 from crawler.spider import Spider
 from crawler.url import move
+from crawler.well_formed import well_formed
 
 Start = tuple[Iterator[Request], int | None]
 """The requests, made as they are taken, and how many there are, or None when only the end tells."""
@@ -23,7 +24,7 @@ def start_requests(
     spider: Spider,
     *,
     pages: Pages | None,
-    urls: str | Iterable[str | Request] | None,
+    urls: str | Request | Iterable[str | Request] | None,
     arguments: Mapping[str, Any],
     site: Callable[[], str] | None = None,
 ) -> Start:
@@ -60,13 +61,19 @@ def _moved(requests: Iterator[Request], site: Callable[[], str]) -> Iterator[Req
         yield replace(request, url=move(request.url, here))
 
 
-def _from_urls(urls: str | Iterable[str | Request]) -> Start:
+def _from_urls(urls: str | Request | Iterable[str | Request]) -> Start:
     """URLs and Requests; text alone is a pattern."""
     if isinstance(urls, str):
         try:
             urls = list(expand(urls))
         except ValueError as error:
             raise UsageError(f"the URL pattern can't be used: {error}") from None
+    if isinstance(urls, Request):
+        urls = [urls]
+    if isinstance(urls, bytes) or not isinstance(urls, Iterable):
+        raise UsageError(
+            f"urls: {urls!r} is a {type(urls).__name__}; give a list of URLs or Requests, or text"
+        )
     if not isinstance(urls, Sequence):
         return map(_request, urls), None
     if not urls:
@@ -79,7 +86,10 @@ def _request(url: object) -> Request:
         return Request(url)
     if not isinstance(url, Request):
         raise UsageError(f"{url!r} is a {type(url).__name__}, neither a URL nor a Request")
-    return url
+    try:
+        return well_formed(url)
+    except ItemError as error:
+        raise UsageError(f"the start of the crawl: {error}") from None
 
 
 def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> str | Iterable[Any]:

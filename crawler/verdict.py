@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from crawler.wording import plural
+
 if TYPE_CHECKING:
     from crawler.engine import Stats
     from crawler.settings import Settings
@@ -30,11 +32,11 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     nothing = "nothing is published"
     if settings.publish_every is not None:
         nothing = "nothing more is published"
-    failed = f"{stats.failed} of {stats.failed + stats.pages} pages failed"
+    failed = f"{stats.failed} of {plural(stats.failed + stats.pages, 'page')} failed"
     if stats.failed_items:
-        failed += f", and {stats.failed_items} items"
+        failed += f", and {plural(stats.failed_items, 'item')}"
     if stats.failed_files:
-        failed += f", and {stats.failed_files} files"
+        failed += f", and {plural(stats.failed_files, 'file')}"
     is_blocked = bool(stats.failed) and not stats.pages and stats.failed == stats.refused
     if stats.blocked and not is_blocked:
         failed += f"; blocked or given up: {_hosts(stats)}"
@@ -53,7 +55,7 @@ def judge(stats: Stats, settings: Settings, *, is_finished: bool) -> Verdict:
     if stats.gave_up:
         return Verdict(3, f"gave up: {stats.gave_up}; {nothing}", is_published=False)
     if stats.items < settings.min_items:
-        few = f"{stats.items} items, fewer than {settings.min_items}; {nothing}"
+        few = f"{plural(stats.items, 'item')}, fewer than {settings.min_items}; {nothing}"
         return Verdict(4, few, is_published=False)
     if stats.failed + stats.failed_items + stats.failed_files > settings.max_failed:
         return Verdict(3, failed, is_published=True)

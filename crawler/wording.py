@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 page`, `2 pages`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def plural(count: float, one: str, many: str = "", *, shown: str = "") -> str:
+    """`1 page`, `2 pages`; `shown` is how the number is written if not as it is."""
+    return f"{shown or count} {one if count == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -498,8 +498,9 @@ def _given(returned: object, reference: str, settings: WorkerSettings, files: It
         return _Given([], [])
     if isinstance(returned, Request):
         return _Given([], [plain_request(returned, reference)])
-    if inspect.iscoroutine(returned):
-        returned.close()  # or Python would warn that nobody awaited it
+    if inspect.iscoroutine(returned) or inspect.isasyncgen(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()  # or Python would warn that nobody awaited it
         raise ItemError("the spider is an async function; write a plain one: def, not async def")
     if isinstance(returned, (dict, Download)):
         item = files.plain_item(_item(returned), 0, "item")

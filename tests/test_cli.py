@@ -359,9 +359,9 @@ def test_a_long_crawl_tells_where_its_time_went(site: PracticeSite, tmp_cwd: Pat
 @pytest.mark.parametrize(
     ("path", "code", "says"),
     [
-        ("status/404", 3, "1 of 1 pages failed; nothing is published"),
+        ("status/404", 3, "1 of 1 page failed; nothing is published"),
         ("status/403", 7, "blocked by the site"),
-        ("headers", 4, "1 items, fewer than 2; nothing is published"),
+        ("headers", 4, "1 item, fewer than 2; nothing is published"),
     ],
 )
 def test_f30_f31_the_old_file_survives_a_crawl_that_went_wrong(
@@ -578,3 +578,84 @@ def until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "it never happened"
         time.sleep(0.01)
+
+
+def test_of_many_failures_the_first_ones_are_told(tmp_cwd: Path) -> None:
+    """How many more there will be, nobody knows yet."""
+    file = spider_file(tmp_cwd / "bad.py", "def bad(url):\n    return 5\n")
+    done = crawl("run", str(file), "--urls", "http://x.test/{1..11}", "--progress", "none")
+    told = [line for line in done.stderr.splitlines() if line.startswith("WARNING ")]
+    assert len(told) == 11
+    assert told[-1] == "WARNING others that fail are listed in failed.jsonl only"
+
+
+def test_a_name_that_is_refused_leaves_nothing_behind(tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "posts.py", "def posts(url):\n    return {}\n")
+    for name in ("a/b", "..", "a" * 254):  # the last one is a folder's, but not a file's with .json
+        done = crawl("run", str(file), "--urls", "http://x.test/", "--name", name)
+        assert done.returncode == 2, done.stderr
+        assert not Path("output").exists()
+
+
+# Ctrl-C before a crawl is at work
+
+
+def interrupted_as_it_imports(tmp_path: Path, module: str, *arguments: str) -> str:
+    """What a command says that is interrupted in the middle of an import of that module."""
+    (tmp_path / f"{module}.py").write_text(
+        "import os, signal\n"
+        "class Forgotten:\n"
+        "    def __del__(self):\n"  # where an exception goes no further
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "Forgotten()\n"
+    )
+    done = crawl(*arguments, PYTHONPATH=str(tmp_path))
+    assert done.returncode == -signal.SIGINT, "a shell tells it as 130"
+    return done.stderr
+
+
+def test_ctrl_c_as_the_program_is_loaded_just_ends_it(tmp_cwd: Path) -> None:
+    assert interrupted_as_it_imports(tmp_cwd, "click", "--help") == ""
+
+
+def test_ctrl_c_as_the_spider_is_loaded_just_ends_it(tmp_cwd: Path) -> None:
+    assert interrupted_as_it_imports(tmp_cwd, "mine", "run", "mine:spyder", "--urls", "x") == ""
+    assert not Path("output").exists()
+
+
+SET_UP = """
+import os, signal
+from pathlib import Path
+class Step:
+    def open(self, context):
+        Path('opened').touch()
+        os.kill(os.getpid(), signal.SIGINT)
+        {more}
+    def __call__(self, item):
+        return item
+    def close(self):
+        Path('closed').touch()
+@spider(steps=[Step()])
+def early(response: Response):
+    return {{}}
+"""
+
+
+def test_ctrl_c_as_a_crawl_is_set_up_stops_it_when_it_is(tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "early.py", SET_UP.format(more=""))
+    done = crawl("run", str(file), "--urls", "http://x.test/")
+    assert done.returncode == 130, done.stderr
+    assert "stopping: waiting for the crawl to be set up; Ctrl-C again" in done.stderr
+    assert "`crawl resume early` goes on from here" in done.stderr
+    assert Path("closed").exists(), "what was opened is closed"
+    (run,) = Path("output/runs/early").glob("2*/run.json")
+    assert published(run)["state"] == "stopped"
+
+
+def test_a_second_ctrl_c_as_a_crawl_is_set_up_ends_it_at_once(tmp_cwd: Path) -> None:
+    twice = "os.kill(os.getpid(), signal.SIGINT)"
+    file = spider_file(tmp_cwd / "early.py", SET_UP.format(more=twice))
+    done = crawl("run", str(file), "--urls", "http://x.test/")
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert not Path("closed").exists()

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +109,22 @@ def test_a_spider_that_never_ends_costs_its_page(alone: PracticeSite) -> None:
     assert [failure["kind"] for failure in result.failures] == ["page-timeout"]
 
 
-def test_a_function_that_is_async_itself_says_what_to_write(alone: PracticeSite) -> None:
-    @spider()
+def test_a_callback_that_is_async_itself_says_what_to_write(alone: PracticeSite) -> None:
     async def modern(response: Response) -> dict[str, Any]:
         return {"url": response.url}
 
-    failures = crawler.run(modern, urls=[f"{alone.url}/empty"], mode="async").failures
-    assert "write a plain one: def, not async def" in failures[0]["message"]
+    async def generator(response: Response) -> AsyncIterator[dict[str, Any]]:
+        yield {"url": response.url}
+
+    @spider()
+    def plain(response: Response) -> Any:
+        yield response.follow("/empty?1", callback=modern)
+        yield response.follow("/empty?2", callback=generator)
+
+    failures = crawler.run(plain, urls=[f"{alone.url}/empty"], mode="async").failures
+    assert len(failures) == 2
+    for failure in failures:
+        assert "write a plain one: def, not async def" in failure["message"]
 
 
 def test_it_runs_inside_a_running_loop(alone: PracticeSite) -> None:

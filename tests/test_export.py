@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,34 @@ def test_what_is_neither_run_nor_file_is_an_error(here: Path, source: str) -> No
 
 
 # ---- Which items, and how ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "titles"),
+    [
+        ("", ["c", "=b", "d"]),
+        ("--sort n", ["d", "=b", "c"]),
+        ("--sort title", ["=b", "c", "d"]),
+        ("--where title!='d'", ["c", "a", "=b"]),
+    ],
+)
+def test_the_key_is_known_where_it_is_not_among_the_fields(
+    here: Path, arguments: str, titles: list[str]
+) -> None:
+    found = exported("posts", "--key", "n", "--fields", "title", *arguments.split())
+    assert found == [{"title": title} for title in titles]
+
+
+def test_a_key_that_is_no_field_is_no_primary_key(here: Path) -> None:
+    export("posts", "-o", "out.db", "--key", "n", "--fields", "title")
+    with closing(sqlite3.connect("out.db")) as database:
+        assert database.execute("SELECT * FROM items").fetchall() == [("c",), ("=b",), ("d",)]
+
+
+def test_a_key_that_no_item_has_is_told_once(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    export("posts", "-o", "out.csv", "-o", "out.db", "--key", "number")
+    (record,) = caplog.records
+    assert record.getMessage() == "no item has the field number, so all of them stay"
 
 
 def test_fields_come_in_the_order_that_is_asked_for(here: Path) -> None:

@@ -194,10 +194,12 @@ def test_a_url_is_written_as_http_wants_it(
         {"X-Mine": "a\nb"},
         {"X-Mine\r\nX-Smuggled": "a"},
         {"X-Mine": " leading"},
+        {"X-Mine": 5},
+        {5: "a"},
     ],
 )
 def test_l18_a_header_that_would_break_the_request_is_refused(
-    failure: Callable[..., Failure], headers: dict[str, str]
+    failure: Callable[..., Failure], headers: dict[Any, Any]
 ) -> None:
     found = failure("/echo", headers=headers)
     assert (found.kind, found.retryable) == ("protocol", False)

@@ -1,4 +1,4 @@
-"""What `--urls` means: files, patterns, stdin."""
+"""What flags mean: names, and `--urls`, which is files, patterns, stdin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crawler.cli import crawl
 from crawler.cli.flags import flag_layers, read_urls
 from crawler.errors import UsageError
 
@@ -53,3 +54,46 @@ def test_what_can_not_be_read(source: str, complaint: str, tmp_cwd: Path) -> Non
     Path("latin1.txt").write_bytes(b"http://caf\xe9/")
     with pytest.raises(UsageError, match=complaint):
         read_urls((source,))
+
+
+# ---- Names ----
+
+NAMES = [
+    ("run % --urls http://x/", "SPIDER"),
+    ("run posts --name %", "--name"),
+    ("run posts --output-dir %", "--output-dir"),
+    ("resume %", "RUN"),
+    ("resume --output-dir %", "--output-dir"),
+    ("retry %", "RUN"),
+    ("retry posts --output-dir %", "--output-dir"),
+    ("runs %", "NAME"),
+    ("runs --output-dir %", "--output-dir"),
+    ("why http://x/ --run %", "--run"),
+    ("why http://x/ --output-dir %", "--output-dir"),
+    ("export % -o a.json", "RUN|FILE"),
+    ("export posts -o a.json --output-dir %", "--output-dir"),
+    ("list %", "FOLDER"),
+    ("compare %", "SPIDER"),
+    ("watch %", "RUN"),
+    ("watch --output-dir %", "--output-dir"),
+    ("thumbs % out", "DIR"),
+    ("thumbs in %", "OUT"),
+]
+
+
+@pytest.mark.parametrize(("command", "what"), NAMES)
+def test_a_name_is_not_empty_and_no_longer_than_names_are(
+    command: str, what: str, tmp_cwd: Path
+) -> None:
+    """An empty one was the working directory; a long one was a traceback."""
+    refused = [
+        ("", "an empty name names nothing"),
+        ("folder/" + "\u6c49" * 100, "a name of 300 bytes; file systems take 255"),
+        ("a/" * 3_000, "a path of 6,000 bytes; systems take 4,095"),
+    ]
+    for name, complaint in refused:
+        arguments = [name if word == "%" else word for word in command.split()]
+        with pytest.raises(UsageError) as caught:
+            crawl.main(arguments, prog_name="crawl", standalone_mode=False)
+        assert str(caught.value) == f"{what}: {complaint}"
+    assert not list(tmp_cwd.iterdir())

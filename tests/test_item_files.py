@@ -13,6 +13,7 @@ from crawler.download import Wanted
 from crawler.errors import ItemError
 from crawler.item_files import ItemFiles
 from crawler.result import Item, plain
+from crawler.url import problem_with
 
 PAGE = Response("http://x.test/a/page.html", "<html></html>")
 
@@ -69,10 +70,22 @@ def test_fields_that_are_not_named_stay() -> None:
     assert lifted({"link": "a.png"}, files=("pictures",)) == ({"link": "a.png"}, [])
 
 
-@pytest.mark.parametrize("url", ["", "  "])
-def test_an_empty_url_is_not_the_page(url: str) -> None:
-    _, (wanted,) = lifted({"picture": url}, images=("picture",))
-    assert wanted.request.url == ""
+PLACEHOLDERS = ["", "  ", "data:image/gif;base64,R0lGODlhAQABAAAAACw=", " DATA:,x"]
+
+
+@pytest.mark.parametrize("url", PLACEHOLDERS)
+def test_a_placeholder_in_a_field_is_no_file(url: str) -> None:
+    """Pages that load pictures late are full of them."""
+    fields = {"picture": url, "pictures": [url, "a.png", url]}
+    item, wanted = lifted(fields, images=("picture", "pictures"))
+    assert item == {"picture": None, "pictures": [None, "http://x.test/a/a.png", None]}
+    assert [each.path for each in wanted] == [("pictures", 1)]
+
+
+@pytest.mark.parametrize("url", PLACEHOLDERS)
+def test_a_download_of_a_placeholder_fails(url: str) -> None:
+    _, (wanted,) = lifted({"picture": Download(url)})
+    assert problem_with(wanted.request.url) is not None
 
 
 @pytest.mark.parametrize("url", [None, 5, b"http://x.test/"])
@@ -122,5 +135,7 @@ def test_only_a_private_pages_own_host_may_be_private() -> None:
 
 @given(st.text())
 def test_any_text_is_wanted_or_fails_later(url: str) -> None:
-    _, (wanted,) = lifted({"picture": url}, images=("picture",))
+    _, (wanted,) = lifted({"picture": Download(url)})
     assert len(wanted.key) == 16
+    _, found = lifted({"picture": url}, images=("picture",))
+    assert len(found) <= 1

@@ -82,6 +82,7 @@ RULES = {
     "steps",
     "traps",
     "url",
+    "well_formed",
     "wording",
 }
 STAGES = {

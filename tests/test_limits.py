@@ -16,6 +16,8 @@ from crawler.limits import Limits
         (Limits(max_bytes=1001, max_failures=4), None),
         (Limits(max_bytes=1000), "1,000 bytes"),
         (Limits(max_failures=3), "3 failed pages"),
+        (Limits(max_failures=1), "1 failed page"),
+        (Limits(max_seconds=1), "1 second"),
     ],
 )
 def test_the_limit_that_is_reached(limits: Limits, reached: str | None) -> None:

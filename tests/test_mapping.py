@@ -264,9 +264,15 @@ def test_a_function_without_a_name_can_not_go_to_another_process() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "fast"}, "mode fast"),
+        ({"mode": "fast"}, "mode: 'fast' is none of 'threads', 'processes', 'sequential' or"),
+        ({"mode": 5}, "mode: 5 is none of"),
+        ({"mode": "async"}, "mode: 'async' is none of .*; it is for the pages of a crawl"),
+        ({"mode": "nowhere:Executor"}, "mode nowhere:Executor: No module"),
         ({"workers": 0}, "workers: 0"),
+        ({"workers": "4"}, "workers: '4' is no number of workers"),
+        ({"workers": True}, "workers: True is no number of workers"),
         ({"timeout": 0}, "timeout: 0"),
+        ({"timeout": "x"}, "timeout: 'x' is no number of seconds; give more than 0, or None"),
         ({"timeout": 1.0, "mode": "sequential"}, "no task can be given up in mode sequential"),
         ({"retry": -1}, "retry: -1"),
         ({"retry": "often"}, "retry: 'often'"),
@@ -285,6 +291,16 @@ def test_there_must_be_a_function_and_inputs() -> None:
         crawler.map(str)
     with pytest.raises(UsageError, match="5 is no function"):
         crawler.map(5, [1])  # type: ignore[call-overload]
+
+
+def test_a_function_must_be_a_plain_one() -> None:
+    """A call of an async one does nothing yet."""
+
+    async def modern(number: int) -> int:
+        return number
+
+    with pytest.raises(UsageError, match=r"modern .* is an async function, a call of which does"):
+        crawler.map(modern, [1])
 
 
 # Time-outs, retries, deaths

@@ -151,6 +151,29 @@ def test_a_target_that_can_not_be_written_is_an_error(tmp_cwd: Path) -> None:
     for text in ("folder.json", "a-file/posts.json", f"new/{long}"):
         with pytest.raises(UsageError, match=f"^can't write {text}: "):
             check_targets([parse_target(text)])
+    assert not Path("new").exists(), "no folder is made for what is refused"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "complaint"),
+    [
+        ("posts.json", "posts.json", "two outputs would go to posts.json; give each a file of its"),
+        ("posts.json", "./new/../posts.json:csv", "would go to new/../posts.json, which is also p"),
+        ("posts.json", "link.json", "two outputs would go to link.json, which is also posts.json"),
+        ("-", "-:csv", "two outputs would go to stdout; give each a file of its own"),
+        ("memory://a/posts.csv", "memory://a/posts.csv", "two outputs would go to memory://a/p"),
+    ],
+)
+def test_each_output_has_a_place_of_its_own(
+    one: str, other: str, complaint: str, tmp_cwd: Path
+) -> None:
+    """The second one would replace the first."""
+    Path("new").mkdir()
+    Path("link.json").symlink_to("posts.json")
+    with pytest.raises(UsageError) as caught:
+        check_targets([parse_target(one), parse_target(other)])
+    assert complaint in str(caught.value)
+    assert sorted(os.listdir()) == ["link.json", "new"]
 
 
 # ---- Publishing ----

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -214,6 +216,47 @@ def test_h25_the_base_element_counts_unless_it_is_bad(base: str, url: str) -> No
 
 
 BAD_LINKS = ["http://[bad", "//[bad/", "http://x:99999999/", "http://a b/", "http://", "mailto:a@b"]
+
+
+FIND: dict[str, Callable[[Response, str], Any]] = {
+    "a selector": lambda response, css: response.css(css)[0],
+    "an attribute": lambda response, css: response.css(css).attrib["href"],
+    "a tag of the soup": lambda response, css: response.soup.select_one(css),
+    "text of the soup": lambda response, css: response.soup.select(css)[0]["href"],
+    "a node of lexbor": lambda response, css: response.lexbor.css_first(css),
+}
+
+
+@pytest.mark.parametrize("find", FIND.values(), ids=FIND)
+def test_follow_takes_an_element_of_any_parser(find: Callable[[Response, str], Any]) -> None:
+    response = Response(URL, '<a href="2?a=1&amp;b=2">next</a>')
+    followed = response.follow(find(response, "a"), meta={"page": 2})
+    assert (followed.url, followed.meta) == ("https://example.org/list/2?a=1&b=2", {"page": 2})
+
+
+@pytest.mark.parametrize("kind", ["a selector", "a tag of the soup", "a node of lexbor"])
+def test_follow_takes_src_where_there_is_no_href(kind: str) -> None:
+    response = Response(URL, "<iframe src=/frame></iframe><p>none</p>")
+    assert response.follow(FIND[kind](response, "iframe")).url == "https://example.org/frame"
+    with pytest.raises(ValueError, match="<p> has neither href nor src to follow"):
+        response.follow(FIND[kind](response, "p"))
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        (lambda _: 5, "a URL or an element (a Selector, a Tag of BeautifulSoup, a node of lexbor)"),
+        (lambda _: 5, "not a int"),
+        (lambda response: response.css("b").get(), "not None: what was looked for is not on"),
+        (lambda response: response.css("a"), "not a SelectorList: follow each of its elements"),
+        (lambda response: response.soup.select("a"), "not a ResultSet: follow each of its"),
+    ],
+)
+def test_follow_says_what_it_takes(target: Callable[[Response], Any], complaint: str) -> None:
+    response = Response(URL, "<a href=2>next</a>")
+    with pytest.raises(TypeError) as caught:
+        response.follow(target(response))
+    assert complaint in str(caught.value)
 
 
 def test_h25_follow_all_leaves_out_what_is_no_url() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import crawler
 from command_line import CRAWL, spider_file
 from crawler.demo import PracticeSite
 
@@ -116,6 +117,38 @@ def test_a_project_that_was_moved_or_copied_goes_on_in_its_new_place(
     assert "the spider's file has changed" not in done.stderr
     assert paths(new / "output/pages.json") == expected
     assert not (project / "output/pages.json").exists()
+
+
+def run_again(folder: Path, site: PracticeSite, *options: str) -> list[str]:
+    """Outputs of a run that `crawl run --resume` goes on with."""
+    url = f"{site.url}/graph/3/40/page/1?links=4"
+    done = crawl(folder, "run", "pages.py", "--urls", url, "--resume", *options)
+    assert done.returncode == 0, done.stderr
+    assert "resuming output/runs/pages/" in done.stderr
+    return [line[3:] for line in done.stderr.splitlines() if line.startswith("-> ")]
+
+
+def test_run_with_resume_writes_to_the_runs_own_outputs(site: PracticeSite, tmp_path: Path) -> None:
+    begin(tmp_path, site, "-o", "a.json", "-o", "{date}.jsonl")
+    one, other = run_again(tmp_path, site)
+    assert (one, Path(other).suffix) == ("a.json", ".jsonl")
+    assert not (tmp_path / "output/pages.json").exists()
+
+
+def test_run_with_resume_and_outputs_writes_to_those(site: PracticeSite, tmp_path: Path) -> None:
+    begin(tmp_path, site, "-o", "a.json")
+    assert run_again(tmp_path, site, "-o", "b.csv") == ["b.csv"]
+
+
+def test_run_with_resume_writes_to_the_outputs_of_a_run_that_a_program_began(
+    site: PracticeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spider_file(tmp_path / "pages.py", SPIDER)
+    url = f"{site.url}/graph/3/40/page/1?links=4"
+    stopped = crawler.run("pages.py", urls=[url], output="mine.json", max_bytes=3000)
+    assert stopped.exit_code == 6
+    assert run_again(tmp_path, site) == ["mine.json"]
 
 
 def test_where_the_run_began_may_be_gone(site: PracticeSite, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,35 @@ def test_output_is_published_besides(tmp_cwd: Path) -> None:
     assert list(map(json.loads, lines)) == result.items
 
 
+def test_there_may_be_several_outputs(tmp_cwd: Path) -> None:
+    crawler.run(echo, urls="http://x.test/", output=["items.jsonl", Path("items.csv")])
+    assert sorted(file.name for file in Path().glob("items.*")) == ["items.csv", "items.jsonl"]
+
+
+def test_one_request_is_a_start() -> None:
+    assert len(crawler.run(echo, urls=Request("http://x.test/")).items) == 1
+
+
+async def modern(response: Response) -> dict[str, Any]:
+    return {"url": response.url}
+
+
+async def modern_generator(response: Response) -> AsyncIterator[dict[str, Any]]:
+    yield {"url": response.url}
+
+
+class Modern:
+    """A spider with a state, as it could be if it were no async one."""
+
+    async def __call__(self, response: Response) -> None: ...
+
+
+@pytest.mark.parametrize("function", [modern, modern_generator, Modern(), partial(modern)])
+def test_an_async_spider_is_refused_before_anything_is_fetched(function: Any) -> None:
+    with pytest.raises(UsageError, match=r"a plain one: def, not async def\. .* --mode async"):
+        crawler.run(function, urls=["http://x.test/"], mode="async")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -294,6 +324,14 @@ def test_output_is_published_besides(tmp_cwd: Path) -> None:
         ({"urls": "http://x.test/", "speed": 9}, SettingError, "no such setting"),
         ({}, UsageError, "names no start"),
         ({"urls": "http://x.test/", "arguments": {"k": 1}}, UsageError, "has no such argument"),
+        ({"urls": "http://x.test/", "arguments": [1]}, UsageError, "arguments: .1. is no dict of"),
+        ({"urls": 5}, UsageError, "urls: 5 is a int; give a list of URLs or Requests, or text"),
+        ({"urls": b"http://x.test/"}, UsageError, "is a bytes; give a list of URLs"),
+        ({"urls": "http://x.test/", "site": 5}, UsageError, "--site 5: it is no text"),
+        ({"urls": "http://x.test/", "mode": 5}, SettingError, "unknown mode 5; choose"),
+        ({"urls": "http://x.test/", "output": 5}, UsageError, "output: 5 names no file; give a na"),
+        ({"urls": "http://x.test/", "output": []}, UsageError, "or a Path, or a list of them"),
+        ({"urls": "http://x.test/", "output": ["a.json", None]}, UsageError, "names no file"),
     ],
 )
 def test_what_cannot_be_run_raises(

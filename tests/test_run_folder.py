@@ -18,7 +18,7 @@ import pytest
 
 from crawler import run_folder
 from crawler.errors import LockedError, UsageError
-from crawler.run_folder import RunFolder, latest_runs, new_run_id, read_run
+from crawler.run_folder import RunFolder, latest_runs, new_run_id, read_run, run_folders
 
 log = logging.getLogger("crawler.test")
 
@@ -216,11 +216,22 @@ def test_another_process_is_refused_too(tmp_path: Path, folder: RunFolder) -> No
     assert done.stdout == "locked\n"
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "\u6c49" * 86])
+def test_a_name_is_no_longer_than_names_of_folders_are(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"has 25[68] bytes: .* folder, which may have 255"):
+        RunFolder.create(tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../posts", "a/b", "a\0b", "a\nb"])
 def test_a_name_stays_within_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name for a run"):
         RunFolder.create(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_run_is_called_as_a_path(tmp_path: Path) -> None:
+    assert run_folders(tmp_path, "/etc") == run_folders(tmp_path, "../a") == []
 
 
 # ---- Older runs ----

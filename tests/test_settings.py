@@ -312,6 +312,50 @@ def test_a_variable_that_is_nearly_a_setting_is_refused() -> None:
         from_environment({"CRAWL_TIMOUT": "3"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("CRAWL_ALLOW_HOSTS", "a.example", ("a.example",)),
+        ("CRAWL_ALLOW_HOSTS", '["a.example", "B.example"]', ("a.example", "b.example")),
+        ("CRAWL_ALLOW", "[0-9]+", ("[0-9]+",)),
+        ("CRAWL_ALLOW", '["[0-9]+", "/a/"]', ("[0-9]+", "/a/")),
+        ("CRAWL_STEPS", "dedupe('id')", ("dedupe('id')",)),
+        ("CRAWL_STEPS", '["strip_space", "dedupe(\'id\')"]', ("strip_space", "dedupe('id')")),
+        ("CRAWL_RETRY_STATUSES", "500,503", (500, 503)),
+        ("CRAWL_HOSTS", '{"*.x": {"delay": 2}}', {"*.x": HostRule(delay=2.0)}),
+        ("CRAWL_THUMBNAILS", '{"small": "75x50"}', {"small": ThumbnailRule((75, 50), "fit", None)}),
+    ],
+)
+def test_several_values_and_tables_are_json_in_the_environment(
+    variable: str, text: str, expected: Any
+) -> None:
+    name = variable.removeprefix("CRAWL_").lower()
+    found = getattr(resolve(from_environment({variable: text})), name)
+    assert (tuple(map(str, found)) if name == "steps" else found) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "complaint"),
+    [
+        ("CRAWL_HOSTS", "a.example", 'as JSON: {"*.example.org": {"delay": 2.0}}'),
+        ("CRAWL_HOSTS", '{"a": ', "is no table of hosts"),
+        ("CRAWL_HOSTS", '["a.example"]', "is no table of hosts"),
+        ("CRAWL_THUMBNAILS", "75x75", "is no table of thumbnails; write them by name"),
+        ("CRAWL_ALLOW_HOSTS", "a.example,b.example", "'a.example,b.example' is no host; write"),
+        ("CRAWL_STEPS", "dedupe('id'), strip_space", "can't be read"),
+        ("CRAWL_STEPS", "[1]", "1 is no step"),
+        ("CRAWL_RETRY", "5", "is no RetryPolicy, which a spider or a call of run() gives"),
+    ],
+)
+def test_what_the_environment_can_not_say_is_an_error(
+    variable: str, text: str, complaint: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        resolve(from_environment({variable: text}))
+    assert complaint in str(caught.value)
+    assert f"(from {variable} in the environment)" in str(caught.value)
+
+
 def test_the_real_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRAWL_KEEP_RUNS", "3")
     assert ("CRAWL_KEEP_RUNS in the environment", {"keep_runs": "3"}) in from_environment()

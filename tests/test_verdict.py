@@ -85,6 +85,20 @@ def test_a_host_that_was_given_up_is_named_whatever_it_gave_before() -> None:
     assert found.problem == "2 of 4 pages failed; blocked or given up: b"
 
 
+@pytest.mark.parametrize(
+    ("stats", "problem"),
+    [
+        (Stats(failed=1), "1 of 1 page failed; nothing is published"),
+        (Stats(failed=1, pages=1), "1 of 2 pages failed"),
+        (Stats(pages=1, items=2, failed_items=1), "0 of 1 page failed, and 1 item"),
+        (Stats(pages=3, items=2, failed_files=1), "0 of 3 pages failed, and 1 file"),
+        (Stats(pages=3, items=2, failed_files=2), "0 of 3 pages failed, and 2 files"),
+    ],
+)
+def test_one_is_told_as_one(stats: Stats, problem: str) -> None:
+    assert judge(stats, Settings(), is_finished=True).problem == problem
+
+
 def test_an_interrupted_crawl_is_not_judged() -> None:
     assert verdict(("a", status(403)), is_finished=False).exit_code == 130
 

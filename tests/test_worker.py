@@ -182,7 +182,7 @@ ADVICE = "return a dict or a list of dicts, or yield dicts"
         (lambda: [{"a": 1}, None], "item[1] is a NoneType; "),
         (mixed, "item[1] is a str; "),
         (coroutine, "the spider is an async function; write a plain one: def, not async def"),
-        (async_generator, f"the spider returned a async_generator; {ADVICE}"),
+        (async_generator, "the spider is an async function; write a plain one: def, not async"),
         (lambda: Response("http://x/"), f"the spider returned a Response; {ADVICE}"),
         (
             lambda: {"day": date(2026, 1, 1)},

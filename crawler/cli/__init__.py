@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
@@ -21,11 +22,18 @@ from crawler.cli.why import why
 from crawler.errors import CrawlError
 from crawler.version import __version__
 
+_STOPPABLE = ("run", "resume", "retry")
+"""Commands that take signals for themselves, once their spider is loaded."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="crawl-in-order")
-def crawl() -> None:
+@click.pass_context
+def crawl(context: click.Context) -> None:
     """Crawl with plain Python functions: out-of-order execution, in-order commit."""
+    is_default = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    if is_default and context.invoked_subcommand not in _STOPPABLE:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 for command in (run, resume, retry, runs, why, export, list_command, compare, watch, demo, thumbs):

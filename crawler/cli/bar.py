@@ -19,7 +19,9 @@ def sentence(snapshot: Snapshot, rate: float | None) -> str:
     """Where a run is: `12/40 pages, 300 items, 1 failed, 3.2 pages/s, 9 s left`."""
     totals = snapshot.totals
     parts = [
-        f"{totals.done}/{totals.known} pages" if totals.known >= 0 else plural(totals.done, "page"),
+        f"{totals.done}/{plural(totals.known, 'page')}"
+        if totals.known >= 0
+        else plural(totals.done, "page"),
         plural(totals.items, "item"),
     ]
     if totals.failures:

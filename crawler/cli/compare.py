@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.flags import flag_layers, read_urls
+from crawler.cli.flags import flag_layers, named, read_urls
 
 if TYPE_CHECKING:
     from crawler.demo import PracticeSite
@@ -45,7 +45,7 @@ _WAYS = [
 
 
 @click.command(short_help="Time a spider in every mode, compare results.")
-@click.argument("spider", metavar="SPIDER")
+@click.argument("spider", metavar="SPIDER", callback=named)
 @click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
 @click.option("--urls", multiple=True, metavar="FILE|URL", help="Start here; see crawl run.")
 @click.option("--site", metavar="URL", help="Another place for the spider's site.")

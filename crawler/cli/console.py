@@ -40,7 +40,7 @@ class _AtMostAlike(logging.StreamHandler[TextIO]):
                 return
             if self._seen == _MAX_ALIKE + 1:
                 record = copy.copy(record)  # the log gets the same one
-                record.msg, record.args = "more pages failed; see failed.jsonl", ()
+                record.msg, record.args = "others that fail are listed in failed.jsonl only", ()
         super().emit(record)
 
 

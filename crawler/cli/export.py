@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.flags import flag_layers, output_options
+from crawler.cli.flags import flag_layers, named, output_options, place
 
 if TYPE_CHECKING:
     from crawler.result import Item
@@ -26,7 +26,7 @@ Examples:
 
 
 @click.command(short_help="Items of a run or file in another format.", epilog=_EPILOG)
-@click.argument("source", metavar="RUN|FILE")
+@click.argument("source", metavar="RUN|FILE", callback=named)
 @click.option(
     "-o",
     "--output",
@@ -39,7 +39,9 @@ Examples:
 @click.option("--fields", metavar="A,B,C", help="Only these, in this order; null where missing.")
 @click.option("--where", metavar="EXPR", help="Only items for which this JMESPath is true.")
 @click.option("--sort", metavar="FIELD", help="By this field; items wait in memory.")
-@click.option("--output-dir", default="output", help="Where to look for runs (output).")
+@click.option(
+    "--output-dir", callback=place, default="output", help="Where to look for runs (output)."
+)
 @output_options
 def export(
     source: str,
@@ -47,7 +49,7 @@ def export(
     fields: str | None,
     where: str | None,
     sort: str | None,
-    output_dir: str,
+    output_dir: Path,
     **flags: str | bool | None,
 ) -> None:
     """Write the items of RUN (a run's name, id or folder) or FILE (.json, .jsonl) to other files.
@@ -60,13 +62,14 @@ def export(
     from crawler.settings import from_environment, from_file, resolve
 
     settings = resolve([from_file(Path("crawl.toml")), *from_environment(), *flag_layers(flags)])
-    found = _source(source, Path(output_dir))
+    found = _source(source, output_dir)
     targets = [parse_target(text, found.names, **target_options(settings)) for text in outputs]
-    choice = _Choice(found.items, fields, where, sort)
+    choice = _Choice(found.items, fields, where, sort, settings.key)
     check_targets(targets)
     with broken_pipe_is_the_end():
         for target in targets:
-            publish_items(choice.lines, target)
+            # The key is judged here: an item has all of its fields still.
+            publish_items(choice.lines, replace(target, key=None))
             if not target.is_stdout:
                 say(f"-> {target}")
 
@@ -175,7 +178,7 @@ def _item(value: object, where: str) -> Item:
 
 
 class _Choice:
-    """Which items, which of their fields, and in what order. Raises UsageError."""
+    """Which items, in what order, the last of each key, and which fields. Raises UsageError."""
 
     def __init__(
         self,
@@ -183,22 +186,37 @@ class _Choice:
         fields: str | None,
         where: str | None,
         sort: str | None,
+        key: str | None,
     ) -> None:
         self._items = items
         self._fields = [name.strip() for name in fields.split(",")] if fields else []
         self._where = where
         self._sort = sort
+        self._key = key
         self._is_wanted = _compiled(where) if where is not None else None
         self._sorted: list[bytes] | None = None
+        self._last: Callable[[], Iterable[bytes]] | None = None
 
     def lines(self) -> Iterable[bytes]:
         """Each item as a line of JSON; the same each time."""
+        from crawler.lines import item_of, line_of
+        from crawler.newest import last_of_each
+
+        if self._key is None:
+            return self._ordered(self._cut)
+        if self._last is None:
+            self._last = last_of_each(partial(self._ordered, lambda item: item), self._key)
+        lines = self._last()
+        return (line_of(self._cut(item_of(line))) for line in lines) if self._fields else lines
+
+    def _ordered(self, cut: Callable[[Item], Item]) -> Iterable[bytes]:
+        """All items that are wanted, with what `cut` leaves of them."""
         from crawler.lines import line_of
 
         if self._sort is None:
-            return (line_of(self._cut(item)) for item in self._chosen())
+            return (line_of(cut(item)) for item in self._chosen())
         if self._sorted is None:
-            keyed = [(_order(i.get(self._sort)), line_of(self._cut(i))) for i in self._chosen()]
+            keyed = [(_order(item.get(self._sort)), line_of(cut(item))) for item in self._chosen()]
             keyed.sort(key=lambda pair: pair[0])
             self._sorted = [line for _, line in keyed]
         return self._sorted

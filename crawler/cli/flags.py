@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,37 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_MAX_NAME = 255  # bytes, on nearly all file systems
+_MAX_PATH = 4_095
+
+
+def named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """What names a file, a folder, a spider or a run; a callback of click's.
+
+    None of them has an empty name: taken for a path, it would be the working directory. Raises
+    UsageError.
+    """
+    from crawler.errors import UsageError
+
+    if value is None:
+        return None
+    what = parameter.get_error_hint(context).strip("'[]")
+    if not value:
+        raise UsageError(f"{what}: an empty name names nothing")
+    path = os.fsencode(value)
+    longest = max(map(len, path.split(b"/")))
+    if longest > _MAX_NAME:
+        raise UsageError(f"{what}: a name of {longest:,} bytes; file systems take {_MAX_NAME}")
+    if len(path) > _MAX_PATH:
+        raise UsageError(f"{what}: a path of {len(path):,} bytes; systems take {_MAX_PATH:,}")
+    return value
+
+
+def place(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    """The same as a path."""
+    return Path(named(context, parameter, value) or "")
+
 
 _SETTINGS = (
     click.option("--mode", metavar="MODE", help="sequential, threads (default), processes, async."),

@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
-from crawler.cli.flags import display_options, setting_options
+from crawler.cli.flags import display_options, named, setting_options
 from crawler.cli.session import Asked, Progress, crawl_and_report
 
 
 @click.command(short_help="Fetch the failed pages of a run again.")
-@click.argument("run")
-@click.option("--output-dir", metavar="FOLDER", help="Where to look for runs (output).")
+@click.argument("run", callback=named)
+@click.option(
+    "--output-dir", metavar="FOLDER", callback=named, help="Where to look for runs (output)."
+)
 @setting_options
 @display_options
 def retry(

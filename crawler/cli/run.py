@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from crawler.cli.flags import display_options, setting_options
-from crawler.cli.session import Asked, Progress, crawl_and_report, how_to_resume
+from crawler.cli.flags import display_options, named, setting_options
+from crawler.cli.session import Asked, Progress, crawl_and_report, how_to_resume, outputs_of
 
 _EPILOG = """\b
 Examples:
@@ -22,7 +23,7 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
 
 
 @click.command(short_help="Run a spider.", epilog=_EPILOG)
-@click.argument("spider", metavar="SPIDER")
+@click.argument("spider", metavar="SPIDER", callback=named)
 @click.option("--pages", metavar="PAGES", help="4, 2-9, 1,3,5 or until-empty.")
 @click.option(
     "--urls",
@@ -44,9 +45,23 @@ at a limit, 7 blocked, 8 output not written, 130 interrupted.
     "parquet, by suffix; compressed with .gz or .zst; {name}, {date}, {time}, {run}. Repeatable. "
     "Default: output/NAME.json.",
 )
-@click.option("--output-dir", metavar="FOLDER", help="For NAME.json and run folders (output).")
-@click.option("--name", metavar="NAME", help="Another name for the run, its folder and its output.")
-@click.option("--resume", is_flag=True, help="Go on with the last run, if it came to no end.")
+@click.option(
+    "--output-dir",
+    metavar="FOLDER",
+    callback=named,
+    help="For NAME.json and run folders (output).",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    callback=named,
+    help="Another name for the run, its folder and its output.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last run, if it came to no end; its outputs are those of -o, or its own.",
+)
 @setting_options
 @display_options
 def run(
@@ -70,7 +85,7 @@ def run(
     """
     from crawler.cli.console import log_to_stderr
     from crawler.run import unfinished_run
-    from crawler.run_folder import is_unfinished, latest_runs
+    from crawler.run_folder import is_unfinished, latest_runs, read_run
 
     log_to_stderr(verbose, quiet)
     asked = Asked(
@@ -90,4 +105,6 @@ def run(
         again = how_to_resume(earlier["folder"].absolute(), Path.cwd(), by_id=True)
         notice = f"the run of {earlier['started']} came to no end; {again}"
     folder = unfinished_run(asked.folder, run_name) if resume else None
+    if folder is not None and not outputs:
+        asked = replace(asked, outputs=outputs_of(read_run(folder)))
     crawl_and_report(asked, resume=folder, notice=notice, progress=progress, quiet=quiet)

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from crawler.cli.flags import named, place
+
 Row = dict[str, Any]
 
 _TITLES = {
@@ -29,15 +31,17 @@ _NUMBERS = frozenset({"pages", "items", "failed", "seconds"})
 
 
 @click.command(short_help="List the runs, the newest first.")
-@click.argument("name", required=False)
-@click.option("--output-dir", default="output", help="Where run folders are (output).")
+@click.argument("name", required=False, callback=named)
+@click.option(
+    "--output-dir", callback=place, default="output", help="Where run folders are (output)."
+)
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each run.")
-def runs(name: str | None, output_dir: str, as_json: bool) -> None:
+def runs(name: str | None, output_dir: Path, as_json: bool) -> None:
     """List the runs (of NAME), the newest first, with what they found and how they ended.
 
     A run that is running and one that was killed show what they had at their last checkpoint.
     """
-    rows = list(_rows(Path(output_dir), name))
+    rows = list(_rows(output_dir, name))
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))

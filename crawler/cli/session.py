@@ -99,6 +99,13 @@ class Asked:
         return self.name or load_spider(self.spider).name
 
 
+def outputs_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The outputs that an earlier run was asked for; none if those were the default."""
+    asked = facts.get("asked")
+    kept = (asked if isinstance(asked, dict) else facts).get("outputs")
+    return tuple(map(str, kept)) if isinstance(kept, list) else ()
+
+
 def crawl_and_report(
     asked: Asked,
     *,
@@ -128,6 +135,7 @@ def crawl_and_report(
         _ended_at_once(),
         broken_pipe_is_the_end(),
         redirect_stdout(sys.stderr),
+        _signals() as signals,
         crawling(
             asked.spider,
             urls=asked.urls or None if is_retry else read_urls(asked.urls),
@@ -150,13 +158,13 @@ def crawl_and_report(
         is_crowded = any(name.startswith("-") for name in outputs) and os.isatty(1)
         shown = "none" if quiet or is_crowded else progress
         again = how_to_resume(crawl.folder.path, here or Path.cwd())
-        with _display(crawl, shown), _noted(again), _signals(crawl) as received:
+        with _display(crawl, shown), _noted(again), signals.stopping(crawl):
             result = crawl.run()
     if not quiet or result.exit_code:
         for line in report(result, _about(crawl, again), is_short=quiet > 0):
             say(line)
-    is_interrupted = result.exit_code == 130 and received
-    sys.exit(128 + received[0] if is_interrupted else result.exit_code)
+    is_interrupted = result.exit_code == 130 and signals.received
+    sys.exit(128 + signals.received[0] if is_interrupted else result.exit_code)
 
 
 def _about(crawl: Crawl, again: str) -> About:
@@ -257,38 +265,61 @@ def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
             sys.breakpointhook = hook
 
 
+@dataclass(slots=True)
+class _Signals:
+    """The signals that came, and the crawl that is to be stopped by them once it is set up."""
+
+    received: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    crawl: Crawl | None = None
+    is_over: bool = False
+
+    @contextmanager
+    def stopping(self, crawl: Crawl) -> Iterator[None]:
+        """From here on there is something to stop: at once, if a signal came before."""
+        self.crawl = crawl
+        if self.received:
+            crawl.stop()
+        try:
+            yield
+        finally:
+            self.is_over = True
+
+
 @contextmanager
-def _signals(crawl: Crawl) -> Iterator[list[int]]:
+def _signals() -> Iterator[_Signals]:
     """Once: finish what is in flight and end. Twice: end now. Yields the signals that came.
 
-    The first one after the crawl is over changes nothing: workers end in a moment, and then it is
-    told how it went, where an end at once could say neither what is published nor how to go on.
+    One that comes while the crawl is set up is heeded when that is done: an exception within an
+    import would be dropped, or leave a lock behind. The first one after the crawl is over changes
+    nothing: workers end in a moment, and then it is told how it went, where an end at once could
+    say neither what is published nor how to go on.
     """
     from crawler.cli.console import say
     from crawler.wording import plural
 
-    received: list[int] = []
-    late: list[int] = []
-    is_over = False
+    signals = _Signals()
 
     def handle(number: int, _: FrameType | None) -> None:
-        if is_over:
-            late.append(number)
-            if len(late) > 1:  # it takes more than a moment: a terminal that takes nothing, say
-                os._exit(128 + [*received, *late][0])
+        if signals.is_over:
+            signals.late.append(number)
+            if len(signals.late) > 1:  # it takes more than a moment: a terminal that takes nothing
+                os._exit(128 + [*signals.received, *signals.late][0])
             return
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt(received[0])
-        crawl.stop()
-        left = plural(crawl.engine.in_flight, "request")
+        signals.received.append(number)
         again = "; Ctrl-C again to end now" if number == signal.SIGINT else ""
+        if signals.crawl is None:
+            if len(signals.received) > 1:
+                os._exit(128 + signals.received[0])
+            say(f"stopping: waiting for the crawl to be set up{again}")
+            return
+        if len(signals.received) > 1:
+            raise KeyboardInterrupt(signals.received[0])
+        signals.crawl.stop()
+        left = plural(signals.crawl.engine.in_flight, "request")
         say(f"stopping: waiting for {left} in flight{again}")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for
             signal.signal(number, handle)  # to the end of the process: it is about to end
-    try:
-        yield received
-    finally:
-        is_over = True
+    yield signals

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from crawler.cli.flags import place
+
 
 @click.command("list", short_help="List the spiders of a folder.")
-@click.argument("folder", default="spiders", type=click.Path(path_type=Path))
+@click.argument("folder", default="spiders", callback=place)
 def list_command(folder: Path) -> None:
     """List the spiders in FOLDER (spiders/) with what they say of themselves."""
     from crawler.errors import UsageError

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crawler.cli.flags import place
+
 if TYPE_CHECKING:
     from crawler.thumbnail_rule import ThumbnailRule
 
@@ -26,8 +28,8 @@ thumbnail could not be written, 130 interrupted.
 
 
 @click.command(short_help="Thumbnails of a folder of pictures.", epilog=_EPILOG)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", callback=place)
+@click.argument("out", metavar="OUT", callback=place)
 @click.option("--size", default="75x75", metavar="WxH", help="Pixels (75x75).")
 @click.option(
     "--how",
@@ -92,7 +94,7 @@ def thumbs(
             if failed <= _MAX_TOLD:
                 say(f"{each.source}: {each.problem}")
             elif failed == _MAX_TOLD + 1:
-                say(f"more files gave none; see {out / LIST}")
+                say(f"others that give none are listed in {out / LIST} only")
     except KeyboardInterrupt as error:
         say(f"interrupted; {plural(made, 'thumbnail')} in {out} so far")
         sys.exit(128 + (error.args[0] if error.args else signal.SIGINT))

@@ -8,19 +8,23 @@ from typing import Any
 
 import click
 
+from crawler.cli.flags import named, place
+
 
 @click.command(short_help="Show a running crawl live.")
-@click.argument("run", required=False)
-@click.option("--output-dir", default="output", help="Where its run folder is (output).")
+@click.argument("run", required=False, callback=named)
+@click.option(
+    "--output-dir", callback=place, default="output", help="Where its run folder is (output)."
+)
 @click.option("--interval", type=click.FloatRange(0.05), default=0.5, help="Seconds (0.5).")
-def watch(run: str | None, output_dir: str, interval: float) -> None:
+def watch(run: str | None, output_dir: Path, interval: float) -> None:
     """Show a running crawl live, worker by worker, without disturbing it.
 
     RUN is the spider's name or the id of the run; by default the run that began last.
     """
     from crawler.cli.onlooker import watch as show
 
-    sys.exit(show(_block_of(run, Path(output_dir)), stream=sys.stdout, interval=interval))
+    sys.exit(show(_block_of(run, output_dir), stream=sys.stdout, interval=interval))
 
 
 def _block_of(run: str | None, output: Path) -> str:

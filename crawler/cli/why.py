@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crawler.cli.flags import named, place
+
 if TYPE_CHECKING:
     from crawler.history import History, Noted
 
@@ -58,10 +60,18 @@ class _Run:
 
 @click.command(short_help="Say what became of a URL.")
 @click.argument("url")
-@click.option("--run", "run", metavar="RUN", help="Only in this one: a run's name, id or folder.")
-@click.option("--output-dir", default="output", help="Where run folders are (output).")
+@click.option(
+    "--run",
+    "run",
+    metavar="RUN",
+    callback=named,
+    help="Only in this one: a run's name, id or folder.",
+)
+@click.option(
+    "--output-dir", callback=place, default="output", help="Where run folders are (output)."
+)
 @click.option("-v", "--verbose", count=True, help="Show the first items of its page.")
-def why(url: str, run: str | None, output_dir: str, verbose: int) -> None:
+def why(url: str, run: str | None, output_dir: Path, verbose: int) -> None:
     """Say what became of URL in the latest run that knows it.
 
     Fetched, failed, left out or still queued; who linked to it, and what it gave. However the URL
@@ -79,7 +89,7 @@ def why(url: str, run: str | None, output_dir: str, verbose: int) -> None:
         problem = str(error)
     if problem:
         raise UsageError(f"{url} is nothing that is crawled: {problem}")
-    found = runs_called(run, Path(output_dir))
+    found = runs_called(run, output_dir)
     if not found:
         which = "" if run is None else f" {run}"
         raise UsageError(f"there is no run{which} in {output_dir}")

@@ -351,4 +351,5 @@ _KINDS: Kinds = [
     ((OSError,), "connection", True),
     ((UnicodeError,), "url", False),  # a host that is no domain name
     ((ValueError,), "protocol", False),  # a header that can't be sent
+    ((TypeError, AttributeError), "protocol", False),  # of a program, not of the network
 ]

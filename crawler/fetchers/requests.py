@@ -150,4 +150,5 @@ _KINDS: Kinds = [
     (_PROTOCOL, "protocol", False),
     ((OSError,), "connection", True),
     ((requests.exceptions.InvalidURL, urllib3.LocationParseError, ValueError), "url", False),
+    ((TypeError, AttributeError), "protocol", False),  # of a program, not of the network
 ]
