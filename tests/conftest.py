@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from crawler import demo
 from crawler.demo import PracticeSite
+from crawler.executors import processes
 
 # No deadlines and no complaints about slowness: they measure the machine, not the program.
 settings.register_profile(
@@ -18,6 +20,10 @@ settings.register_profile(
 settings.load_profile("shared machine")
 
 REPOSITORY = Path(__file__).parents[1]
+
+# A worker process imports the module that a spider is in. Of ours many import these, which takes
+# half a second: the fork server does it, once.
+processes._PRELOAD += ["hypothesis", "pytest"]
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +44,19 @@ told: list[str] = []
 """What tests counted, for the end of the report."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """It was counted in another process."""
+    told.extend(getattr(node, "workeroutput", {}).get("told", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """This is that process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["told"] = told
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show it."""
-    for line in told:
+    for line in sorted(told):
         terminalreporter.write_line(line)
