@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from crawler import demo
 from crawler.demo import PracticeSite
+from crawler.executors import processes
 
 # No deadlines and no complaints about slowness: they measure the machine, not the program.
 settings.register_profile(
@@ -18,6 +19,10 @@ settings.register_profile(
 settings.load_profile("shared machine")
 
 REPOSITORY = Path(__file__).parents[1]
+
+# A worker process imports the module that a spider is in. Of ours many import these, which takes
+# half a second: the fork server does it, once.
+processes._PRELOAD += ["hypothesis", "pytest"]
 
 
 @pytest.fixture(scope="session")

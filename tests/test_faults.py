@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -389,12 +390,19 @@ def test_f8_a_disk_that_is_read_only_from_the_start(place: Place, tmp_path: Path
 # ---- What is damaged is refused, and left as it is ----
 
 
+@pytest.fixture(scope="module")
+def stopped_once(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run was stopped on its way."""
+    folder = tmp_path_factory.mktemp("stopped")
+    spider_file(folder / "graph.py", GRAPH)
+    assert run(place.command("--max-failures", "3"), folder).returncode == 6
+    return folder
+
+
 @pytest.fixture
-def stopped(place: Place, tmp_path: Path) -> Path:
-    """The folder of a run that was stopped on its way."""
-    spider_file(tmp_path / "graph.py", GRAPH)
-    done = run(place.command("--max-failures", "3"), tmp_path)
-    assert done.returncode == 6
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """The folder of that run, in a copy."""
+    shutil.copytree(stopped_once, tmp_path, dirs_exist_ok=True)
     (folder,) = tmp_path.glob("output/runs/graph/2*/")
     return folder
 

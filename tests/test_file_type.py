@@ -38,7 +38,7 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
         (b"\0\0\0\x20ftypisom", "video/mp4"),
         (b"\x1aE\xdf\xa3", "video/webm"),
         (b"ID3\4", "audio/mpeg"),
-        (gzip.compress(b"x"), "application/gzip"),
+        (gzip.compress(b"x", mtime=0), "application/gzip"),
         (zipped(a=b"b"), "application/zip"),
         (zipped(mimetype=b"application/epub+zip"), "application/epub+zip"),
         (b"wOF2\0\1", "font/woff2"),
@@ -95,7 +95,7 @@ def test_no_suffix_makes_a_program_of_a_file() -> None:
 
 
 def test_hostile_beginnings_cost_little() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     for head in (
         b"<!--" * 400,
         b"<!-- -->" * 200,
@@ -104,5 +104,5 @@ def test_hostile_beginnings_cost_little() -> None:
         b"<!---->" * 200 + b"<!--",
     ):
         file_type(head * 100)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
     assert HEAD_BYTES < 2_000

@@ -162,7 +162,7 @@ def test_pages_that_wait_for_it_keep_their_order() -> None:
             pass
 
     with ThreadingHTTPServer(("", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         urls = [f"http://127.0.0.1:{server.server_port}/{n}" for n in range(5)]
         urls += [f"http://127.0.0.2:{server.server_port}/{n}" for n in range(5)]

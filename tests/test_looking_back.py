@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import time
@@ -163,11 +164,23 @@ def change(folder: Path, **facts: object) -> None:
 # ---- why ----
 
 
-@pytest.fixture
-def crawled(walk: str, site: PracticeSite) -> str:
-    """The start of a crawl that had everything in it."""
+@pytest.fixture(scope="module")
+def crawled_once(site: PracticeSite, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the start of a crawl that had everything in it."""
+    folder = tmp_path_factory.mktemp("crawled")
+    spider_file(folder / "walk.py", WALK)
     url = f"{site.url}/graph/7/40/page/0?links=4&redirects=0.3&dead=0.2"
-    assert crawl("run", walk, "--urls", url).returncode == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert crawl("run", "walk.py", "--urls", url).returncode == 3
+    return folder, url
+
+
+@pytest.fixture
+def crawled(crawled_once: tuple[Path, str], tmp_cwd: Path) -> str:
+    """Its start; the test is in a copy of its folder."""
+    folder, url = crawled_once
+    shutil.copytree(folder, tmp_cwd, dirs_exist_ok=True)
     return url
 
 

@@ -52,6 +52,20 @@ def project(site: PracticeSite, tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
+@pytest.fixture(scope="module")
+def begun(site: PracticeSite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for all tests; nobody changes anything there."""
+    folder = tmp_path_factory.mktemp("begun")
+    begin(folder, site)
+    return folder
+
+
+@pytest.fixture
+def copied(begun: Path, tmp_path: Path) -> Path:
+    """A copy of it, where it is of no account where the run began."""
+    return Path(shutil.copytree(begun, tmp_path / "project"))
+
+
 def run_folder(project: Path) -> Path:
     (folder,) = project.glob("output/runs/pages/2*/")
     return folder
@@ -65,10 +79,10 @@ def paths(file: Path) -> list[Any]:
     return [item["path"] for item in json.loads(file.read_bytes())]
 
 
-@pytest.fixture
-def expected(project: Path) -> list[Any]:
+@pytest.fixture(scope="module")
+def expected(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What the crawl finds when it is simply resumed, in a copy."""
-    copy = shutil.copytree(project, project.with_name("copy"))
+    copy = shutil.copytree(begun, tmp_path_factory.mktemp("resumed") / "copy")
     assert resume(copy).returncode == 0
     return paths(copy / "output/pages.json")
 
@@ -163,55 +177,55 @@ def test_where_the_run_began_may_be_gone(site: PracticeSite, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("by", ["", "pages", "id", "folder"])
-def test_a_journal_that_is_gone_is_named(project: Path, by: str) -> None:
-    folder = run_folder(project)
+def test_a_journal_that_is_gone_is_named(copied: Path, by: str) -> None:
+    folder = run_folder(copied)
     (folder / "journal.sqlite").unlink()
     which = {"id": folder.name, "folder": str(folder)}.get(by, by)
-    done = resume(project, *filter(None, [which]))
+    done = resume(copied, *filter(None, [which]))
     assert done.returncode == 2
-    assert f"{folder.relative_to(project)}/journal.sqlite is gone" in done.stderr
+    assert f"{folder.relative_to(copied)}/journal.sqlite is gone" in done.stderr
 
 
 @pytest.mark.parametrize("by", ["", "pages", "id", "folder"])
-def test_a_description_that_is_damaged_is_named(project: Path, by: str) -> None:
-    folder = run_folder(project)
+def test_a_description_that_is_damaged_is_named(copied: Path, by: str) -> None:
+    folder = run_folder(copied)
     description = folder / "run.json"
     description.write_bytes(description.read_bytes()[:100])
     which = {"id": folder.name, "folder": str(folder)}.get(by, by)
-    done = resume(project, *filter(None, [which]))
+    done = resume(copied, *filter(None, [which]))
     assert done.returncode == 2
-    assert f"{folder.relative_to(project)}/run.json is damaged" in done.stderr
+    assert f"{folder.relative_to(copied)}/run.json is damaged" in done.stderr
 
 
 @pytest.mark.parametrize("asked", [[1], {"spider": "pages.py"}, {"settings": {}, "cwd": "/"}])
-def test_a_description_that_is_wrong_is_named(project: Path, asked: object) -> None:
-    description = run_folder(project) / "run.json"
+def test_a_description_that_is_wrong_is_named(copied: Path, asked: object) -> None:
+    description = run_folder(copied) / "run.json"
     facts = {**json.loads(description.read_bytes()), "asked": asked}
     description.write_text(json.dumps(facts))
-    done = resume(project)
+    done = resume(copied)
     assert done.returncode == 2
     assert "run.json doesn't say what was asked for" in done.stderr
 
 
-def test_what_is_no_run_is_named(project: Path) -> None:
-    assert "there is no run of posts in output" in resume(project, "posts").stderr
-    assert "output/runs/posts is no folder of a run" in resume(project, "output/runs/posts").stderr
+def test_what_is_no_run_is_named(copied: Path) -> None:
+    assert "there is no run of posts in output" in resume(copied, "posts").stderr
+    assert "output/runs/posts is no folder of a run" in resume(copied, "output/runs/posts").stderr
 
 
-def test_a_lock_that_can_not_be_taken_is_an_error(project: Path) -> None:
-    folder = run_folder(project)
+def test_a_lock_that_can_not_be_taken_is_an_error(copied: Path) -> None:
+    folder = run_folder(copied)
     lock = folder.with_name(".lock")
     lock.unlink(missing_ok=True)
     lock.mkdir()
-    done = resume(project)
+    done = resume(copied)
     assert done.returncode == 2
     assert f"can't write {folder}: Is a directory" in done.stderr
 
 
-def test_cookies_that_can_not_be_read_are_named(project: Path) -> None:
-    with closing(sqlite3.connect(run_folder(project) / "journal.sqlite")) as journal, journal:
+def test_cookies_that_can_not_be_read_are_named(copied: Path) -> None:
+    with closing(sqlite3.connect(run_folder(copied) / "journal.sqlite")) as journal, journal:
         row = ("cookies", json.dumps([{"name": "a"}]))
         journal.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", row)
-    done = resume(project)
+    done = resume(copied)
     assert done.returncode == 2
     assert "the run's cookies can't be read: cookie 0 is not as this version" in done.stderr
