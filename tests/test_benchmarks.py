@@ -23,9 +23,10 @@ from benchmarks.missing import what_is_missing
 from benchmarks.programs import Program
 from benchmarks.rounds import HERE, Bench, Runs
 from benchmarks.table import number, of_runs, spread
-from benchmarks.workloads import NAMES, workload
+from benchmarks.workloads import NAMES, parts, workload
 from benchmarks.workloads.growth import slope_and_steps
 from conftest import REPOSITORY
+from crawler import demo
 from deadline import wait_until
 
 START = "http://127.0.0.1:1/index.html"
@@ -305,6 +306,24 @@ def test_a_goal_is_met_missed_or_not_measured() -> None:
     assert goal.row(a_section()) == ["a ratio", "≥ 9.00", "10.0", "yes"]
     assert goal.row(section.Section("docs")) == ["a ratio", "≥ 9.00", "8.00", "**no**"]
     assert goal.row(None) == ["a ratio", "≥ 9.00", "not measured", ""]
+
+
+def test_a_goal_that_is_missed_comes_with_its_reason() -> None:
+    assert goals.LIBRARIES not in goals.table({"docs": section.Section("docs")})
+    slow = section.Section("docs", figures={goals.PYTHON: {}})
+    costs = {goals.SCRAPY: [10.0], goals.ASYNC: [5.0]}
+    slow.figures[goals.PYTHON] = {name: {"cpu": cost} for name, cost in costs.items()}
+    told = goals.table({"docs": slow})
+    assert told.count(goals.LIBRARIES) == 1
+    assert goals.ONE_CORE not in told
+
+
+@pytest.mark.parametrize("which", ["core", "fast"])
+def test_the_parts_of_a_page_are_measured_one_by_one(which: str) -> None:
+    with demo.start(port=0) as site:
+        found = parts._in_process(which, [f"{site.url}/text/page/{page}/" for page in range(1, 6)])
+    assert set(found) == {"fetch", "decode", "parse", "links", "requests"}
+    assert all(milliseconds > 0 for milliseconds in found.values())
 
 
 def test_the_document_is_made_from_its_figures(tmp_path: Path) -> None:
