@@ -17,6 +17,7 @@ DATA = {
     "links",
     "call",
     "pages",
+    "proxy",
     "request",
     "response",
     "result",
