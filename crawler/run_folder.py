@@ -36,6 +36,7 @@ from crawler.errors import CrawlError, LockedError, OutputError, UsageError
 from crawler.journal import JOURNAL, Journal
 from crawler.notes import NOTES, StepNotes
 from crawler.part import Part
+from crawler.proxy import without_password
 from crawler.publish import replacing, sync_folder
 from crawler.run_log import RunLog
 from crawler.version import __version__
@@ -131,7 +132,7 @@ class RunFolder:
         LockedError when it is at work; nothing is changed then.
         """
         old = read_run(path)
-        session = {"at": _when(), "command": sys.argv}
+        session = {"at": _when(), "command": _command()}
         known = {**old, **_by_whom(), **facts, "resumed": [*old.get("resumed", []), session]}
         try:
             lock = _locked(path.parent, "wait for its end")
@@ -399,8 +400,12 @@ def _when() -> str:
 
 
 def _facts(name: str, run_id: str, facts: dict[str, Any]) -> dict[str, Any]:
-    begun = {"id": run_id, "name": name, "started": _when(), "command": sys.argv}
+    begun = {"id": run_id, "name": name, "started": _when(), "command": _command()}
     return {**begun, **_by_whom(), **facts}
+
+
+def _command() -> list[str]:
+    return [without_password(argument) for argument in sys.argv]
 
 
 def _by_whom() -> dict[str, Any]:
