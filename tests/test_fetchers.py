@@ -42,8 +42,10 @@ LIMIT = 2 * 2**20
 class OnLoop:
     """An async fetcher, as one that blocks."""
 
-    def __init__(self, *, timeout: float, max_body: int, **options: Any) -> None:
-        self._runner = asyncio.Runner()
+    def __init__(
+        self, *, timeout: float, max_body: int, loop_factory: Any = None, **options: Any
+    ) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         options = {"user_agent": "test/1.0", **options}
         self._fetcher = self._runner.run(self._make(timeout, max_body, options))
 
@@ -1132,6 +1134,35 @@ def test_a_tunnel_to_an_address_of_ipv6(through: Callable[..., Fetcher]) -> None
         assert failed(through(proxy.url), "https://[::1]:8443/").kind == "proxy"
     assert proxy.targets == ["CONNECT [::1]:8443"]
     assert proxy.seen[0].headers["host"] == "[::1]:8443"
+
+
+def test_tunnels_on_uvloop(secure_site: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with ProxyServer(credentials=f"me:{PLAIN_SECRET}") as proxy:
+        fetcher = OnLoop(
+            timeout=5,
+            max_body=LIMIT,
+            loop_factory=uvloop.new_event_loop,
+            proxy=parse_proxy(with_password(proxy)),
+        )
+        for path in ("/echo", "/big?mb=1"):
+            exchange = fetcher.fetch(Request(secure_site + path))
+            assert (exchange.status, exchange.is_private) == (200, True)
+        fetcher.close()
+    assert proxy.connections == 1
+
+
+def test_a_proxy_that_was_restarted_is_asked_anew(
+    through: Callable[..., Fetcher], site: PracticeSite, secure_site: str
+) -> None:
+    with ProxyServer() as proxy:
+        fetcher = through(proxy.url)
+        for url in (site.url, secure_site):
+            assert fetcher.fetch(Request(url + "/empty")).status == 200
+    with ProxyServer(port=proxy.port) as again:
+        for url in (site.url, secure_site):
+            assert fetcher.fetch(Request(url + "/empty")).status == 200
+    assert again.connections == 2
 
 
 def test_a_certificate_counts_in_a_tunnel_as_well(
