@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import shutil
 import ssl
 import subprocess
@@ -71,19 +72,22 @@ class _Server:
         raise NotImplementedError
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What comes from the one goes to the other; its end ends that too."""
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: float = math.inf
+) -> None:
+    """What comes from the one goes to the other; its end, or so many bytes, end that too."""
     try:
         with suppress(OSError):
-            while data := await reader.read(65_536):
+            while most > 0 and (data := await reader.read(int(min(most, 65_536)))):
+                most -= len(data)
                 writer.write(data)
                 await writer.drain()
     finally:
         writer.close()
 
 
-async def _join(one: Streams, other: Streams) -> None:
-    await asyncio.gather(_pump(one[0], other[1]), _pump(other[0], one[1]))
+async def _join(client: Streams, server: Streams, most: float = math.inf) -> None:
+    await asyncio.gather(_pump(client[0], server[1]), _pump(server[0], client[1], most))
 
 
 class TLSFront(_Server):
@@ -120,6 +124,7 @@ class ProxyServer(_Server):
         credentials: str | None = None,
         answer: bytes | None = None,
         in_tunnel: bytes | None = None,
+        cut_at: float = math.inf,
         established: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n",
         names: dict[str, str] | None = None,
     ) -> None:
@@ -131,6 +136,8 @@ class ProxyServer(_Server):
         """Sent in place of anything else, before the connection is closed."""
         self._in_tunnel = in_tunnel
         """The same, when a tunnel should be there."""
+        self._cut_at = cut_at
+        """Bytes that come through a tunnel to the client before it is closed."""
         self._established = established
         self._names = names or {}
         """Addresses that nobody else knows."""
@@ -184,7 +191,7 @@ class ProxyServer(_Server):
             client[1].write(self._in_tunnel)
             server[1].close()
             return
-        await _join(client, server)
+        await _join(client, server, self._cut_at)
 
     async def _dial(self, host: str | None, port: int) -> Streams:
         return await asyncio.open_connection(self._names.get(str(host), host), port)

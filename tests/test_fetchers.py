@@ -1104,6 +1104,20 @@ def test_a_tunnel_that_leads_nowhere(
     assert (found.kind, found.retryable, found.unreached) == (kind, kind != "tls", False)
 
 
+@pytest.mark.parametrize(
+    ("size", "kinds"),
+    [(500, {"connection"}), (40_000, {"truncated"}), (400_000, {"truncated"})],
+    ids=["TLS", "body", "long body"],
+)
+def test_a_tunnel_that_ends_in_the_middle(
+    through: Callable[..., Fetcher], secure_site: str, size: int, kinds: set[str]
+) -> None:
+    with ProxyServer(cut_at=size) as proxy:
+        found = failed(through(proxy.url), secure_site + "/big?mb=1")
+    assert found.kind in kinds
+    assert (found.retryable, found.unreached) == (True, False)
+
+
 def test_a_server_that_hangs_up_in_the_middle_of_tls(through: Callable[..., Fetcher]) -> None:
     with Script(b"") as server:
         found = failed(through("none"), server.url.replace("http:", "https:"))
