@@ -304,7 +304,7 @@ class Crawl:
                 self.engine.stats.items = min(self.engine.stats.items, self.settings.max_items)
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
             if self.engine.stats.failed and not self.engine.stats.pages:
-                _tell_of_proxy(self.settings)
+                _tell_of_proxy(self.spider, self.settings)
             self._sink.close(publish=verdict.is_published)
             if is_finished:
                 self._store.tidy()
@@ -323,11 +323,16 @@ class Crawl:
         self.folder.close(state.name.lower(), asdict(self.engine.stats))
 
 
-def _tell_of_proxy(settings: Settings) -> None:
-    """Warn that the environment names a proxy and the settings don't: other programs take that."""
+def _tell_of_proxy(spider: Spider, settings: Settings) -> None:
+    """Warn that the environment names a proxy and the settings don't: other programs take that.
+
+    So may a spider that fetches by itself.
+    """
+    from crawler.spider import takes_response
+
     names = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
     named = next((name for name in names if os.environ.get(name)), None)
-    if named is not None and settings.proxy is None:
+    if named is not None and settings.proxy is None and takes_response(spider.function):
         logging.getLogger("crawler").warning(
             'no page was got, and the proxy of %s was not asked: --proxy "$%s" does', named, named
         )
