@@ -7,6 +7,8 @@ changed between 3.11 and 3.13.
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _NOT_PUBLIC_4 = tuple(
@@ -56,3 +58,21 @@ def is_public(address: str) -> bool:
     if any(number in network for network in _HOLDS_IPV4):
         return is_public(str(IPv4Address(int(number) & 0xFFFFFFFF)))
     return number in _PUBLIC_6 and not any(number in network for network in _NOT_PUBLIC_6)
+
+
+def names_private(host: str) -> bool:
+    """Whether a host, as a URL has it, is a private address without anybody being asked for it.
+
+    That is a number, also one such as `127.1`, `0x7f000001` or `2130706433`, which are loopback
+    where names are looked up; or `localhost` and what is below it (RFC 6761, 6.3).
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    address = name.partition("%")[0]
+    try:
+        with suppress(OSError):  # it is a name, or a number of IPv6
+            address = socket.inet_ntoa(socket.inet_aton(name))
+        return not is_public(address)
+    except ValueError:
+        return False

@@ -30,12 +30,13 @@ class Failure:
 
     `kind` is one of: `status` (any answer but 2xx), `timeout`, `connection`, `dns`, `tls`,
     `protocol` (not HTTP), `truncated`, `decode`, `too-large`, `redirect`, `url`, `address` (a
-    private one, where this request may not go), `robots` (robots.txt forbids it),
-    `robots-unreachable` (nobody knows what the site's robots.txt forbids), `blocked` (its host
-    refused so often that it isn't asked any more), `spider` (the spider raised), `page-timeout`
-    (both took too long), `item` (the spider returned what JSON can't hold), `pipeline` (a step
-    raised), `worker` (the process that worked on it died); of files also `image` (no picture, or
-    none that may be taken) and `storage` (it can't be written, which ends the crawl).
+    private one, where this request may not go), `proxy` (it takes no password of ours, or makes no
+    way to the host), `robots` (robots.txt forbids it), `robots-unreachable` (nobody knows what the
+    site's robots.txt forbids), `blocked` (its host refused so often that it isn't asked any more),
+    `spider` (the spider raised), `page-timeout` (both took too long), `item` (the spider returned
+    what JSON can't hold), `pipeline` (a step raised), `worker` (the process that worked on it
+    died); of files also `image` (no picture, or none that may be taken) and `storage` (it can't be
+    written, which ends the crawl).
     """
 
     kind: str

@@ -9,7 +9,8 @@ Sources: RFC 9309, and Google's documentation of its parser where the RFC leaves
     a redirect that can't be followed      everything is allowed
     429, 5xx, no answer, a broken answer   nothing is known: ask again later, then refuse the host
     no such host, no TLS, an address       no page can be got either: each fails for that reason
-      where we may not go
+      where we may not go, a proxy that
+      lets us go nowhere
 
 Lines become records here, and records the one group that is meant for us. protego, which knows what
 paths a rule fits and which rule wins, is given nothing but that group: with all of a file it takes
@@ -118,7 +119,7 @@ def judge(outcome: bytes | Failure, user_agent: str) -> RobotsRules | Failure:
     if isinstance(outcome, bytes):
         return parse(outcome, user_agent)
     status = outcome.status if outcome.kind == "status" and outcome.status is not None else 0
-    if outcome.kind in ("address", "dns", "tls"):
+    if outcome.kind in ("address", "dns", "proxy", "tls"):
         return outcome  # no page of the site can be got either, and for the same reason
     if outcome.kind in ("redirect", "url") or (300 <= status < 500 and status != 429):
         return ALLOW_ALL

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -196,6 +197,8 @@ def crawling(
     pipeline = _pipeline(spider, settings, layers)
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
+        if place is not None and place.is_ours:
+            settings = replace(settings, proxy=None)  # which has another loopback
         before = resume or retry
         earlier = {} if before is None else read_run(before)
         start, total = (
@@ -320,6 +323,8 @@ class Crawl:
             if self.settings.max_items is not None:  # a page that was retried may bring more
                 self.engine.stats.items = min(self.engine.stats.items, self.settings.max_items)
             verdict = judge(self.engine.stats, self.settings, is_finished=is_finished)
+            if self.engine.stats.failed and not self.engine.stats.pages:
+                _tell_of_proxy(self.spider, self.settings)
             self._sink.close(publish=verdict.is_published)
             if is_finished:
                 self._store.tidy()
@@ -336,6 +341,21 @@ class Crawl:
     def _end(self, state: RunState) -> None:
         self.block.engine.update(state=state)
         self.folder.close(state.name.lower(), asdict(self.engine.stats))
+
+
+def _tell_of_proxy(spider: Spider, settings: Settings) -> None:
+    """Warn that the environment names a proxy and the settings don't: other programs take that.
+
+    So may a spider that fetches by itself.
+    """
+    from crawler.spider import takes_response
+
+    names = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+    named = next((name for name in names if os.environ.get(name)), None)
+    if named is not None and settings.proxy is None and takes_response(spider.function):
+        logging.getLogger("crawler").warning(
+            'no page was got, and the proxy of %s was not asked: --proxy "$%s" does', named, named
+        )
 
 
 def _pipeline(spider: Spider, settings: Settings, layers: list[Layer]) -> Pipeline:
@@ -602,6 +622,11 @@ class _Place:
         except RuntimeError as error:
             raise CrawlError(f"the practice site did not start: {error}") from error
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a practice site, on this machine."""
+        return not isinstance(self.site, str)
+
     def notice(self) -> str | None:
         if isinstance(self.site, str):
             return None
@@ -675,6 +700,7 @@ def _engine(
         max_file=settings.max_file,
         file_timeout=settings.file_timeout,
         private_addresses=settings.private_addresses,
+        proxy=settings.proxy,
         hosts_kept=hosts_to_keep(seats),
         seats=seats,
     )
@@ -682,6 +708,10 @@ def _engine(
     is_asked = settings.robots and takes_response(spider.function)
     if not settings.robots:
         logging.getLogger("crawler").warning("robots.txt is ignored")
+    if settings.proxy is not None and not takes_response(spider.function):
+        logging.getLogger("crawler").warning(
+            "%s fetches by itself, so its requests don't go through the proxy", spider.name
+        )
     collect = CompletionCollector if settings.order == "completion" else Collector
     executor = make_executor(
         settings.mode,

@@ -37,6 +37,7 @@ from crawler.journal import JOURNAL, Journal
 from crawler.lock import lock
 from crawler.notes import NOTES, StepNotes
 from crawler.part import Part
+from crawler.proxy import without_password
 from crawler.publish import replacing, sync_folder
 from crawler.run_log import RunLog
 from crawler.version import __version__
@@ -133,7 +134,7 @@ class RunFolder:
         LockedError when it is at work; nothing is changed then.
         """
         old = read_run(path)
-        session = {"at": _when(), "command": sys.argv}
+        session = {"at": _when(), "command": _command()}
         known = {**old, **_by_whom(), **facts, "resumed": [*old.get("resumed", []), session]}
         try:
             locked = _locked(path.parent, "wait for its end")
@@ -415,8 +416,12 @@ def _when() -> str:
 
 
 def _facts(name: str, run_id: str, facts: dict[str, Any]) -> dict[str, Any]:
-    begun = {"id": run_id, "name": name, "started": _when(), "command": sys.argv}
+    begun = {"id": run_id, "name": name, "started": _when(), "command": _command()}
     return {**begun, **_by_whom(), **facts}
+
+
+def _command() -> list[str]:
+    return [without_password(argument) for argument in sys.argv]
 
 
 def _by_whom() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from crawler.call import Call, parse_call
 from crawler.errors import SettingError, UsageError
 from crawler.pages import Pages, parse_pages
+from crawler.proxy import Proxy, parse_proxy
 from crawler.result import RETRYABLE_STATUSES
 from crawler.step import Step, step_name
 from crawler.thumbnail_rule import ThumbnailRule, parse_size
@@ -122,6 +123,9 @@ class Settings:
     private_addresses: str = "auto"
     """`auto`: only start requests may go to private addresses (loopback, intranet, a cloud's
     metadata), and what follows them on the same host; `allow`: all may; `deny`: none."""
+    proxy: Proxy | None = None
+    """What all requests go through: `http://user:password@host:port`; in place of a weaker one also
+    `none`. `HTTP_PROXY` and the like in the environment don't count."""
     worker_memory: int | None = None
     """Bytes that each worker process may take beyond what it starts with; in mode `processes`."""
     window: int = 1_000
@@ -472,6 +476,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_file": _number(int, 1, "bytes"),
     "file_timeout": _number(float, 0.001, "seconds", 86_400),
     "private_addresses": _private_addresses,
+    "proxy": parse_proxy,
     "worker_memory": _memory,
     "window": _number(int, 1, "results"),
     "window_bytes": _number(int, 1, "bytes"),

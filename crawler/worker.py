@@ -35,6 +35,7 @@ from crawler.fetchers import (
 from crawler.file_part import FilePart, ImageRules, conditions, unchanged
 from crawler.item_files import ItemFiles
 from crawler.loader import beside, load_function, plain_request
+from crawler.proxy import Proxy
 from crawler.request import Request
 from crawler.response import Response
 from crawler.result import RETRYABLE_STATUSES, Failure, Item, Result
@@ -95,6 +96,7 @@ class WorkerSettings:
     max_page_items: int = 100_000
     max_page_links: int = 100_000
     private_addresses: str = "auto"
+    proxy: Proxy | None = None
     hosts_kept: int = 32
     """To how many hosts each seat keeps a connection."""
     seats: int = 1
@@ -153,6 +155,7 @@ class _Seat:
                 max_body=self.settings.max_body,
                 user_agent=self.settings.user_agent,
                 hosts_kept=self.settings.hosts_kept,
+                proxy=self.settings.proxy,
             )
         return self.fetcher.fetch(request, private=private, cut_at=cut_at, into=into)
 
@@ -167,6 +170,7 @@ class _Seat:
                 max_body=self.settings.max_body,
                 user_agent=self.settings.user_agent,
                 hosts_kept=self.settings.hosts_kept * self.settings.seats,
+                proxy=self.settings.proxy,
             )
         fetcher = _async_fetchers[loop]
         return await fetcher.fetch(request, private=private, cut_at=cut_at, into=into)

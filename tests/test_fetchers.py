@@ -7,10 +7,8 @@ import errno
 import gc
 import json
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import tracemalloc
@@ -33,7 +31,9 @@ from crawler.errors import FetchError
 from crawler.fetchers import Exchange, Fetcher, make_async_fetcher, make_fetcher
 from crawler.fetchers.aiohttp import AiohttpFetcher
 from crawler.fetchers.requests import RequestsFetcher
+from crawler.proxy import parse_proxy
 from crawler.result import Failure
+from proxy_server import ProxyServer, TLSFront, certificate
 
 TIMEOUT = 0.3
 LIMIT = 2 * 2**20
@@ -42,8 +42,10 @@ LIMIT = 2 * 2**20
 class OnLoop:
     """An async fetcher, as one that blocks."""
 
-    def __init__(self, *, timeout: float, max_body: int, **options: Any) -> None:
-        self._runner = asyncio.Runner()
+    def __init__(
+        self, *, timeout: float, max_body: int, loop_factory: Any = None, **options: Any
+    ) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         options = {"user_agent": "test/1.0", **options}
         self._fetcher = self._runner.run(self._make(timeout, max_body, options))
 
@@ -386,17 +388,7 @@ def test_a_port_where_nobody_listens(failure: Callable[..., Failure]) -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for(make: Make, tmp_path: Path) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    make_one = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    subprocess.run(
-        [*make_one, "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    _, context = certificate(tmp_path, "localhost")
     fetcher = make(timeout=5, max_body=LIMIT, user_agent="test/1.0")
 
     def refuse_politely(listener: socket.socket) -> None:
@@ -904,3 +896,424 @@ def test_connections_to_more_hosts_than_can_be_kept_are_closed(
             assert me.num_fds() - before <= 2 * 12  # the practice site's ends are in this process
     finally:
         fetcher.close()
+
+
+# ---- Through a proxy ----
+
+SECRET = "pass%3Aw%C3%B6rd"
+PLAIN_SECRET = "pass:w\xf6rd"
+
+
+@pytest.fixture
+def through(make: Make) -> Iterator[Callable[..., Fetcher]]:
+    """Makes fetchers that go through a proxy, of which the URL is given."""
+    made: list[Fetcher] = []
+
+    def through(url: str, timeout: float = 5) -> Fetcher:
+        proxy = parse_proxy(url)
+        made.append(make(timeout=timeout, max_body=LIMIT, user_agent="test/1.0", proxy=proxy))
+        return made[-1]
+
+    yield through
+    for fetcher in made:
+        fetcher.close()
+
+
+@pytest.fixture(scope="module")
+def secure(
+    site: PracticeSite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TLSFront, Path]]:
+    """The practice site behind TLS, and the certificate that makes it trusted."""
+    cert, context = certificate(tmp_path_factory.mktemp("tls"), "localhost", "site.example")
+    with TLSFront(site.url, context) as front:
+        yield front, cert
+
+
+@pytest.fixture
+def secure_site(secure: tuple[TLSFront, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its URL; both fetchers trust it."""
+    front, cert = secure
+    monkeypatch.setattr("certifi.where", lambda: str(cert))
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(cert))
+    return front.url
+
+
+def with_password(proxy: ProxyServer, credentials: str = f"me:{SECRET}") -> str:
+    return proxy.url.replace("://", f"://{credentials}@")
+
+
+def failed(fetcher: Fetcher, url: str, **options: Any) -> Failure:
+    with pytest.raises(FetchError) as caught:
+        fetcher.fetch(Request(url), **options)
+    return caught.value.failure
+
+
+def test_http_goes_through_a_proxy_with_its_whole_url(
+    through: Callable[..., Fetcher], site: PracticeSite
+) -> None:
+    with ProxyServer() as proxy:
+        fetcher = through(proxy.url)
+        seen = echo(fetcher.fetch(Request(site.url + "/echo?a=%20b#c", headers={"X-Mine": "1"})))
+        posted = echo(fetcher.fetch(Request(site.url + "/echo", "POST", body=b"body")))
+    assert proxy.targets == [f"GET {site.url}/echo?a=%20b", f"POST {site.url}/echo"]
+    assert (seen["target"], seen["headers"]["x-mine"]) == ("/echo?a=%20b", "1")
+    assert seen["headers"]["host"] == site.url.removeprefix("http://")
+    assert seen["headers"]["user-agent"] == "test/1.0"
+    assert posted["body"] == "body"
+
+
+def test_https_goes_through_a_tunnel_of_which_the_proxy_sees_the_host_only(
+    through: Callable[..., Fetcher], secure_site: str
+) -> None:
+    with ProxyServer(names={"site.example": "127.0.0.1"}) as proxy:
+        fetcher = through(proxy.url)
+        url = secure_site.replace("127.0.0.1", "site.example")  # only the proxy knows that name
+        seen = echo(fetcher.fetch(Request(url + "/echo?secret", headers={"X-Mine": "1"})))
+    place = url.removeprefix("https://")
+    assert proxy.targets == [f"CONNECT {place}"]
+    assert proxy.seen[0].headers["host"] == place
+    assert proxy.seen[0].headers["user-agent"] == "test/1.0"
+    assert "x-mine" not in proxy.seen[0].headers
+    assert (seen["target"], seen["headers"]["host"]) == ("/echo?secret", place)
+
+
+def test_s6_l3_the_password_is_for_the_proxy_alone(
+    through: Callable[..., Fetcher], site: PracticeSite, secure_site: str
+) -> None:
+    with ProxyServer(credentials=f"me:{PLAIN_SECRET}") as proxy:
+        fetcher = through(with_password(proxy))
+        for url in (site.url, secure_site):
+            for _ in range(2):  # also on a connection that was kept
+                seen = echo(fetcher.fetch(Request(url + "/echo")))
+                assert "proxy-authorization" not in seen["headers"]
+                assert "authorization" not in seen["headers"]
+    told = ["proxy-authorization" in seen.headers for seen in proxy.seen]
+    assert (told, [seen.method for seen in proxy.seen]) == ([True] * 3, ["GET", "GET", "CONNECT"])
+    assert all("authorization" not in seen.headers for seen in proxy.seen)
+
+
+def test_credentials_of_a_url_go_to_its_host_and_not_to_the_proxy(
+    through: Callable[..., Fetcher], site: PracticeSite, secure_site: str
+) -> None:
+    with ProxyServer() as proxy:
+        fetcher = through(proxy.url)
+        for url in (site.url, secure_site):
+            url = url.replace("://", "://reader:practice@")
+            assert fetcher.fetch(Request(f"{url}/basic-auth")).status == 200
+    assert "reader" not in " ".join(proxy.targets)
+    assert [list(each.headers).count("proxy-authorization") for each in proxy.seen] == [0, 0]
+    assert "authorization" not in proxy.seen[1].headers
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("credentials", ["", "me:wrong@"])
+def test_a_proxy_that_wants_another_password_is_told_and_not_asked_again(
+    through: Callable[..., Fetcher],
+    site: PracticeSite,
+    secure_site: str,
+    scheme: str,
+    credentials: str,
+) -> None:
+    with ProxyServer(credentials="me:right") as proxy:
+        fetcher = through(proxy.url.replace("://", f"://{credentials}"))
+        found = failed(fetcher, (site.url if scheme == "http" else secure_site) + "/empty")
+    assert (found.kind, found.status, found.retryable) == ("proxy", None, False)
+    wish = "doesn't take the user and password" if credentials else "wants a user and a password"
+    assert found.message.startswith(f"the proxy {proxy.url} {wish}")
+    assert "wrong" not in found.message
+    assert len(proxy.seen) == 1
+
+
+def test_a_407_in_a_tunnel_is_the_servers_own(
+    through: Callable[..., Fetcher], secure_site: str
+) -> None:
+    with ProxyServer() as proxy:
+        exchange = through(proxy.url).fetch(Request(secure_site + "/status/407"))
+    assert exchange.status == 407
+
+
+@pytest.mark.parametrize(("status", "retryable"), [(403, False), (502, True), (504, True)])
+def test_a_proxy_that_makes_no_tunnel(
+    through: Callable[..., Fetcher], secure_site: str, status: int, retryable: bool
+) -> None:
+    answer = b"HTTP/1.1 %d No\r\nContent-Length: 5\r\n\r\nsorry" % status
+    with ProxyServer(answer=answer) as proxy:
+        found = failed(through(proxy.url), secure_site)
+    assert (found.kind, found.status, found.retryable) == ("proxy", None, retryable)
+    assert not found.unreached
+    message = f"the proxy {proxy.url} makes no way to the host: it answered {status}"
+    assert found.message == message
+
+
+@pytest.mark.parametrize("url", ["http://site.example/", "https://site.example/"])
+def test_a_proxy_where_nobody_listens(through: Callable[..., Fetcher], url: str) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{nobody.getsockname()[1]}"
+        found = failed(through(f"http://me:{SECRET}@{place}"), url)
+    assert (found.kind, found.retryable, found.unreached) == ("connection", True, True)
+    start = f"the proxy http://{place} can't be reached: ConnectionRefusedError: "
+    assert found.message.startswith(start)
+    assert "me" not in found.message.removeprefix(start).split()
+
+
+@pytest.mark.parametrize("url", ["http://site.example/", "https://site.example/"])
+def test_a_proxy_whose_name_has_no_address(through: Callable[..., Fetcher], url: str) -> None:
+    found = failed(through("http://nosuch.invalid:3128"), url)
+    assert (found.kind, found.retryable, found.unreached) == ("connection", True, True)
+    assert found.message.startswith("the proxy http://nosuch.invalid:3128 can't be reached: ")
+
+
+@pytest.mark.parametrize("url", ["http://site.example/", "https://site.example/"])
+def test_a_proxy_that_never_answers(through: Callable[..., Fetcher], url: str) -> None:
+    with Drip(b"", b"x", interval=0.5) as silent:
+        found = failed(through(silent.url, TIMEOUT), url)
+    assert (found.kind, found.retryable, found.unreached) == ("timeout", True, False)
+    assert found.message.startswith(f"through the proxy {silent.url}: TimeoutError: no ")
+    assert found.message.endswith(" after 0.3 s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "protocol"),
+        (b"HTTP/1.1 what\r\n\r\n", "protocol"),
+        (b"", "connection"),
+    ],
+    ids=["ssh", "status", "nothing"],
+)
+@pytest.mark.parametrize("url", ["http://site.example/", "https://site.example/"])
+def test_a_proxy_that_answers_garbage_or_nothing(
+    through: Callable[..., Fetcher], answer: bytes, kind: str, url: str
+) -> None:
+    with ProxyServer(answer=answer) as proxy:
+        found = failed(through(proxy.url), url)
+    assert (found.kind, found.retryable) == (kind, kind == "connection")
+    assert not found.unreached
+    assert found.message.startswith(f"through the proxy {proxy.url}: ")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [(b"", "connection"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "tls")],
+    ids=["closed", "no TLS"],
+)
+def test_a_tunnel_that_leads_nowhere(
+    through: Callable[..., Fetcher], secure_site: str, said: bytes, kind: str
+) -> None:
+    with ProxyServer(in_tunnel=said) as proxy:
+        found = failed(through(proxy.url), secure_site)
+    assert (found.kind, found.retryable, found.unreached) == (kind, kind != "tls", False)
+
+
+@pytest.mark.parametrize(
+    ("size", "kinds"),
+    [(500, {"connection"}), (40_000, {"truncated"}), (400_000, {"truncated"})],
+    ids=["TLS", "body", "long body"],
+)
+def test_a_tunnel_that_ends_in_the_middle(
+    through: Callable[..., Fetcher], secure_site: str, size: int, kinds: set[str]
+) -> None:
+    with ProxyServer(cut_at=size) as proxy:
+        found = failed(through(proxy.url), secure_site + "/big?mb=1")
+    assert found.kind in kinds
+    assert (found.retryable, found.unreached) == (True, False)
+
+
+def test_a_server_that_hangs_up_in_the_middle_of_tls(through: Callable[..., Fetcher]) -> None:
+    with Script(b"") as server:
+        found = failed(through("none"), server.url.replace("http:", "https:"))
+    assert (found.kind, found.retryable) == ("connection", True)
+
+
+@pytest.mark.parametrize(
+    "established",
+    [
+        b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nProxy-Connection: keep-alive\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",  # to be ignored (9.3.6)
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ],
+)
+def test_however_a_proxy_says_that_the_tunnel_is_there(
+    through: Callable[..., Fetcher], secure_site: str, established: bytes
+) -> None:
+    with ProxyServer(established=established) as proxy:
+        fetcher = through(proxy.url)
+        assert echo(fetcher.fetch(Request(secure_site + "/echo")))["target"] == "/echo"
+        assert fetcher.fetch(Request(secure_site + "/big?mb=1")).status == 200
+    assert proxy.connections == 1
+
+
+def test_a_tunnel_to_an_address_of_ipv6(through: Callable[..., Fetcher]) -> None:
+    with ProxyServer(answer=b"HTTP/1.1 502 No\r\n\r\n") as proxy:
+        assert failed(through(proxy.url), "https://[::1]:8443/").kind == "proxy"
+    assert proxy.targets == ["CONNECT [::1]:8443"]
+    assert proxy.seen[0].headers["host"] == "[::1]:8443"
+
+
+def test_tunnels_on_uvloop(secure_site: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with ProxyServer(credentials=f"me:{PLAIN_SECRET}") as proxy:
+        fetcher = OnLoop(
+            timeout=5,
+            max_body=LIMIT,
+            loop_factory=uvloop.new_event_loop,
+            proxy=parse_proxy(with_password(proxy)),
+        )
+        for path in ("/echo", "/big?mb=1"):
+            exchange = fetcher.fetch(Request(secure_site + path))
+            assert (exchange.status, exchange.is_private) == (200, True)
+        fetcher.close()
+    assert proxy.connections == 1
+
+
+def test_a_proxy_that_was_restarted_is_asked_anew(
+    through: Callable[..., Fetcher], site: PracticeSite, secure_site: str
+) -> None:
+    with ProxyServer() as proxy:
+        fetcher = through(proxy.url)
+        for url in (site.url, secure_site):
+            assert fetcher.fetch(Request(url + "/empty")).status == 200
+    with ProxyServer(port=proxy.port) as again:
+        for url in (site.url, secure_site):
+            assert fetcher.fetch(Request(url + "/empty")).status == 200
+    assert again.connections == 2
+
+
+def test_a_certificate_counts_in_a_tunnel_as_well(
+    through: Callable[..., Fetcher], secure_site: str
+) -> None:
+    names = {"other.example": "127.0.0.1"}
+    with ProxyServer(names=names) as proxy:
+        found = failed(through(proxy.url), secure_site.replace("127.0.0.1", "other.example"))
+    assert (found.kind, found.retryable) == ("tls", False)
+    assert "other.example" in found.message
+
+
+def test_connections_through_a_proxy_are_kept(
+    through: Callable[..., Fetcher], site: PracticeSite, secure_site: str
+) -> None:
+    with ProxyServer() as proxy:
+        fetcher = through(proxy.url)
+        for path in ("/empty", "/gzip", "/big?mb=1", "/status/404", "/redirect/1", "/no-content"):
+            fetcher.fetch(Request(site.url + path))
+            fetcher.fetch(Request(secure_site + path))
+            fetcher.fetch(Request(secure_site + "/echo", "POST", body=b"x"))
+    assert proxy.connections == 2
+    assert len([seen for seen in proxy.seen if seen.method == "CONNECT"]) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/hang",
+        "/drip?bytes=100&interval=0.05",
+        "/close",
+        "/length/too-long",
+        "/chunked/truncated",
+        "/gzip/truncated",
+        "/gzip/garbage",
+        "/gzip-bomb?mb=64",
+        "/endless",
+        "/big?mb=3",
+        "/length/twice",
+        "/headers/flood?mb=1",
+        "/not-http/ssh",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_failures_are_of_the_same_kind_through_a_proxy(
+    fetcher: Fetcher,
+    through: Callable[..., Fetcher],
+    site: PracticeSite,
+    secure_site: str,
+    path: str,
+    scheme: str,
+) -> None:
+    direct = failed(fetcher, site.url + path)
+    with ProxyServer() as proxy:
+        proxied = through(proxy.url, TIMEOUT)
+        url = site.url if scheme == "http" else secure_site
+        found = failed(proxied, url + path)
+        assert (found.kind, found.retryable) == (direct.kind, direct.retryable)
+        assert echo(proxied.fetch(Request(url + "/echo?after")))["target"] == "/echo?after"
+
+
+def test_an_odd_answer_is_taken_through_a_proxy_too(
+    through: Callable[..., Fetcher], site: PracticeSite, secure_site: str
+) -> None:
+    with ProxyServer(credentials=f"me:{PLAIN_SECRET}") as proxy:
+        fetcher = through(with_password(proxy))
+        for url in (site.url, secure_site):
+            assert fetcher.fetch(Request(url + "/headers/broken")).status == 200
+    assert len(proxy.seen) == (4 if isinstance(fetcher, OnLoop) else 2)  # once more, by requests
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "localhost",
+        "app.localhost",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "%31%32%37.0.0.1",
+        "\uff11\uff12\uff17.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1]",
+        "169.254.169.254",
+        "10.0.0.1",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_t1_no_private_address_is_asked_for_through_a_proxy(
+    through: Callable[..., Fetcher], host: str, scheme: str
+) -> None:
+    with ProxyServer() as proxy:
+        found = failed(through(proxy.url), f"{scheme}://{host}:9/", private=False)
+    if host.isascii():
+        assert (found.kind, found.retryable) == ("address", False)
+        assert "a private address" in found.message
+    else:  # requests takes such digits for none
+        assert (found.kind, found.retryable) in (("address", False), ("url", False))
+    assert proxy.connections == 0
+
+
+def test_t1_the_proxy_may_be_at_a_private_address_and_knows_names_better(
+    through: Callable[..., Fetcher], site: PracticeSite, names: dict[str, list[str]]
+) -> None:
+    with ProxyServer(names={"site.example": "127.0.0.1"}) as proxy:
+        fetcher = through(proxy.url)
+        url = site.url.replace("127.0.0.1", "site.example") + "/empty"
+        exchange = fetcher.fetch(Request(url), private=False)
+        assert not exchange.is_private
+        assert "site.example" not in names["asked"]
+        assert fetcher.fetch(Request(site.url + "/empty"), private=True).is_private
+
+
+def test_without_the_setting_no_proxy_of_the_environment_is_asked(
+    make: Make, site: PracticeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ProxyServer() as proxy:
+        for name in ("http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        fetcher = make(timeout=5, max_body=LIMIT, user_agent="test/1.0")
+        assert fetcher.fetch(Request(site.url + "/empty")).status == 200
+        fetcher.close()
+    assert proxy.connections == 0
+
+
+def test_no_variable_of_the_environment_leads_past_the_proxy(
+    through: Callable[..., Fetcher], site: PracticeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "*")
+    with ProxyServer() as proxy:
+        assert through(proxy.url).fetch(Request(site.url + "/empty")).status == 200
+    assert proxy.connections == 1

@@ -7,7 +7,8 @@ are one function's business stand in that function's tests, by the same ids: `py
 | row | why it isn't tested here |
 |---|---|
 | S1, S2, T12, H27's cap | cookies are not kept; that none is sent back is in test_fetchers |
-| S3, S6, L3, S14 | there is no setting for credentials or proxies |
+| S3, S14 | there is no setting for credentials but those of a proxy |
+| S6, S7, L3 | test_fetchers: one proxy for all, whatever the environment says |
 | S16, T8 | nothing here listens |
 | S17, H18's limit | the scheduler's: test_following, test_url |
 | L2, L5 | verification can't be switched off; no temporary file while fetching |

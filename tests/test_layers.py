@@ -18,6 +18,7 @@ DATA = {
     "lock",
     "call",
     "pages",
+    "proxy",
     "request",
     "response",
     "result",

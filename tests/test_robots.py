@@ -118,7 +118,7 @@ def test_r4_no_answer_and_a_broken_one_are_no_permission(kind: str, retryable: b
     assert (outcome.kind, outcome.retryable) == ("robots-unreachable", retryable)
 
 
-@pytest.mark.parametrize("kind", ["dns", "tls", "address"])
+@pytest.mark.parametrize("kind", ["dns", "tls", "address", "proxy"])
 def test_r4_where_nothing_can_be_got_pages_fail_for_that_reason(kind: str) -> None:
     failure = failed(kind)
     assert judge(failure, AGENT) is failure

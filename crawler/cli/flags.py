@@ -123,6 +123,11 @@ _SETTINGS = (
         help="auto (default): links don't lead into private networks; or allow, or deny.",
     ),
     click.option(
+        "--proxy",
+        metavar="URL",
+        help="All requests go through it: http://USER:PASSWORD@HOST:PORT; or none.",
+    ),
+    click.option(
         "--worker-memory",
         metavar="BYTES",
         help="For each worker process, beyond its own; 500M, 2G.",

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -50,6 +50,7 @@ class Asked:
         Raises UsageError if it wasn't begun by a command.
         """
         from crawler.errors import UsageError
+        from crawler.proxy import is_without_password
 
         kept = facts.get("asked")
         if kept is None:
@@ -64,11 +65,23 @@ class Asked:
             for key, value in values.items():
                 if isinstance(value, list):
                     values[key] = tuple(value)
-            return cls(**{**values, "settings": {**kept["settings"], **given}})
+            settings = {**kept["settings"], **given}
+            if is_without_password(settings.get("proxy")) and "CRAWL_PROXY" in os.environ:
+                del settings["proxy"]  # or it would be asked for what run.json must not hold
+            return cls(**{**values, "settings": settings})
         except (AttributeError, KeyError, TypeError):
             raise UsageError(
                 f"{facts['folder'] / 'run.json'} doesn't say what was asked for"
             ) from None
+
+    def as_json(self) -> dict[str, Any]:
+        """What run.json holds: all of it but the password of a proxy."""
+        from crawler.proxy import without_password
+
+        kept = asdict(self)
+        if isinstance(self.settings.get("proxy"), str):
+            kept["settings"]["proxy"] = without_password(self.settings["proxy"])
+        return kept
 
     def go_home(self, folder: Path) -> Self:
         """Change to the directory where the spider, crawl.toml and outputs of a run are.
@@ -120,8 +133,6 @@ def crawl_and_report(
 
     `here` is where the user is, if that isn't the working directory.
     """
-    from dataclasses import asdict
-
     from crawler.arguments import parse_argument
     from crawler.cli.console import say
     from crawler.cli.report import report
@@ -146,7 +157,7 @@ def crawl_and_report(
             name=asked.name,
             resume=resume,
             retry=retry,
-            asked=asdict(asked),
+            asked=asked.as_json(),
             flags=flag_layers(asked.settings),
         ) as crawl,
     ):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crawler.content import ACCEPT_ENCODING
+from crawler.proxy import Proxy
 from crawler.request import Request
 
 CHUNK = 64 * 1024
@@ -53,7 +54,8 @@ class Fetcher(Protocol):
     ) -> Exchange:
         """Raises FetchError with the classified Failure when the exchange itself failed.
 
-        Unless `private`, it goes to no private address (see `crawler.address`). Of a body longer
+        Unless `private`, it goes to no private address (see `crawler.address`); with a proxy, to no
+        URL that has one, since what address a name has is the proxy's business. Of a body longer
         than `cut_at`, if given, the rest is left away; else one that is too large is a failure.
         With `into`, the body of a 200 goes there and all others are left out.
         """
@@ -80,24 +82,45 @@ class AsyncFetcher(Protocol):
 
 
 def make_fetcher(
-    *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+    *,
+    timeout: float,
+    max_body: int,
+    user_agent: str,
+    hosts_kept: int = 32,
+    proxy: Proxy | None = None,
 ) -> Fetcher:
-    """The fetcher of one worker seat; it keeps connections to the last `hosts_kept` hosts."""
+    """The fetcher of one worker seat; it keeps connections to the last `hosts_kept` hosts.
+
+    With a `proxy` all requests go through it.
+    """
     from crawler.fetchers.requests import RequestsFetcher
 
     return RequestsFetcher(
-        timeout=timeout, max_body=max_body, user_agent=user_agent, hosts_kept=hosts_kept
+        timeout=timeout,
+        max_body=max_body,
+        user_agent=user_agent,
+        hosts_kept=hosts_kept,
+        proxy=proxy,
     )
 
 
 def make_async_fetcher(
-    *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+    *,
+    timeout: float,
+    max_body: int,
+    user_agent: str,
+    hosts_kept: int = 32,
+    proxy: Proxy | None = None,
 ) -> AsyncFetcher:
     """The fetcher of the running event loop."""
     from crawler.fetchers.aiohttp import AiohttpFetcher
 
     return AiohttpFetcher(
-        timeout=timeout, max_body=max_body, user_agent=user_agent, hosts_kept=hosts_kept
+        timeout=timeout,
+        max_body=max_body,
+        user_agent=user_agent,
+        hosts_kept=hosts_kept,
+        proxy=proxy,
     )
 
 

@@ -32,6 +32,8 @@ from crawler.errors import FetchError
 from crawler.fetchers import CHUNK, Exchange, Fetcher, Receiver, make_fetcher, sent_headers
 from crawler.fetchers.failures import Kinds, classify
 from crawler.fetchers.limits import MAX_HEADER_BYTES, refused
+from crawler.fetchers.proxied import WANTS_PASSWORD, judged, named, refusal
+from crawler.proxy import Proxy
 from crawler.request import Request
 from crawler.result import Failure
 from crawler.url import host, wire_url
@@ -53,18 +55,23 @@ class _Terms:
     timeout: float
     private: bool
     deadline: asyncio.Timeout
+    proxy: Proxy | None = None
     is_private: bool = False
     is_connected: bool = False
+    """To the host, or to a proxy that has made a way there."""
+    has_reached: bool = False
+    """Whether there was any connection, also one on which nobody spoke yet."""
+    is_plain: bool = False
+    """Whether a proxy sees all of it."""
     has_answer: bool = False
     refused: FetchError | None = None
     """Why an address of the host was not dialled."""
     is_dialled: bool = False
     """Whether any address was."""
 
-    def connected(self, address: str) -> None:
+    def connected(self) -> None:
         """The time for request and answer runs from now."""
-        self.is_private = not is_public(address)
-        self.is_connected = True
+        self.has_reached = self.is_connected = True
         self.deadline.reschedule(asyncio.get_running_loop().time() + self.timeout)
 
     def begin_body(self, seconds: float) -> None:
@@ -103,12 +110,22 @@ class _Connector(aiohttp.TCPConnector):
         transport = connection.transport
         if transport is None:  # gone already; the request is going to find that out
             return connection
+        if terms.proxy is not None:
+            terms.connected()
+            return connection
         address = str(transport.get_extra_info("peername")[0])
         if not terms.private and not is_public(address):
             connection.close()  # it was kept since a request that might go there
             raise refused(terms.host, address)
-        terms.connected(address)
+        terms.is_private = not is_public(address)
+        terms.connected()
         return connection
+
+    async def _create_direct_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """To the proxy, if there is one: what fails later isn't for want of a connection."""
+        made = await super()._create_direct_connection(*args, **kwargs)
+        _terms.get().has_reached = True
+        return made
 
 
 @dataclass(slots=True)
@@ -132,9 +149,17 @@ class AiohttpFetcher:
     """Any number of exchanges at a time, on the loop that it is made on."""
 
     def __init__(
-        self, *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+        self,
+        *,
+        timeout: float,
+        max_body: int,
+        user_agent: str,
+        hosts_kept: int = 32,
+        proxy: Proxy | None = None,
     ) -> None:
         self._timeout = timeout
+        self._proxy = proxy
+        self._proxy_url = None if proxy is None else URL(proxy.url)
         self._max_body = max_body
         self._user_agent = user_agent
         self._headers = sent_headers(user_agent)
@@ -207,13 +232,14 @@ class AiohttpFetcher:
             max_body=self._max_body,
             user_agent=self._user_agent,
             hosts_kept=1,
+            proxy=self._proxy,
         )
 
     async def _fetch(
         self, request: Request, *, private: bool, cut_at: int | None, into: Receiver | None
     ) -> Exchange:
         deadline = asyncio.timeout(self._timeout)
-        terms = _Terms(host(request.url), self._timeout, private, deadline)
+        terms = _Terms(host(request.url), self._timeout, private, deadline, self._proxy)
         _terms.set(terms)
         try:
             async with deadline:
@@ -223,8 +249,16 @@ class AiohttpFetcher:
         except Exception as error:
             if terms.refused is not None and not terms.is_dialled:
                 raise terms.refused from error
+            if isinstance(error, aiohttp.ClientHttpProxyError) and self._proxy is not None:
+                raise refusal(self._proxy, error.status) from error
             cause = terms.too_late() if deadline.expired() else error
-            failure = classify(cause, _KINDS, wrappers=_WRAPPERS, is_connected=terms.is_connected)
+            is_reached = terms.is_connected if self._proxy is None else terms.has_reached
+            failure = classify(cause, _KINDS, wrappers=_WRAPPERS, is_connected=is_reached)
+            if self._proxy is not None:
+                is_tunnelled = terms.is_connected and not terms.is_plain
+                failure = named(
+                    failure, self._proxy, is_reached=is_reached, is_tunnelled=is_tunnelled
+                )
             if failure.kind == "protocol" and terms.is_connected:
                 raise _StrictnessError(failure) from error
             raise FetchError(failure) from error
@@ -238,6 +272,7 @@ class AiohttpFetcher:
             raise FetchError(Failure("url", str(error))) from error
         headers = CIMultiDict(self._headers)
         headers.update(_checked(request.headers))
+        options = {} if self._proxy is None else self._through(self._proxy, url, headers, terms)
         pool = self._pool_for(terms.host)
         pool.in_flight += 1
         try:
@@ -248,8 +283,11 @@ class AiohttpFetcher:
                 data=None if request.body is None else BytesIO(request.body),
                 allow_redirects=False,
                 ssl=True if url.scheme == "http" else self._certificates(),
+                **options,
             ) as response:
                 terms.has_answer = True
+                if self._proxy and terms.is_plain and response.status == WANTS_PASSWORD:
+                    raise refusal(self._proxy, response.status)
                 fields = _fields(response)
                 if into is not None and response.status == 200:
                     terms.begin_body(into.seconds)
@@ -263,6 +301,22 @@ class AiohttpFetcher:
             pool.in_flight -= 1
             if pool is not self._pool and not pool.in_flight:
                 await pool.session.close()
+
+    def _through(
+        self, proxy: Proxy, url: URL, headers: CIMultiDict[str], terms: _Terms
+    ) -> dict[str, Any]:
+        """What sends a request by the proxy; what it alone may see is not in `headers` for https.
+
+        aiohttp sends `proxy_headers` with CONNECT, and nowhere else.
+        """
+        terms.is_private = judged(str(url), private=terms.private)
+        terms.private = True  # as the proxy itself may be
+        terms.is_plain = url.scheme == "http"
+        if terms.is_plain:
+            headers.update(proxy.headers)
+            return {"proxy": self._proxy_url}
+        own = {"User-Agent": self._user_agent, **proxy.headers}
+        return {"proxy": self._proxy_url, "proxy_headers": own}
 
     def _certificates(self) -> ssl.SSLContext:
         """Those that requests trusts; read when they are first needed, which takes a while."""

@@ -12,7 +12,7 @@ import http.client
 import io
 import socket
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +24,8 @@ from urllib3.util.connection import allowed_gai_family
 from crawler.address import is_public
 from crawler.errors import FetchError
 from crawler.fetchers.limits import MAX_HEADER_BYTES, refused
+from crawler.fetchers.proxied import refusal
+from crawler.proxy import Proxy
 from crawler.result import Failure
 
 _MAX_INTERIM_ANSWERS = 2_000
@@ -39,11 +41,14 @@ class Terms:
 
     timeout: float
     max_bytes: int
+    proxy: Proxy | None = None
     private: bool = True
     is_private: bool = False
     """Whether the address it went to is one."""
     is_connected: bool = False
     """Whether there was a connection, so that what went wrong went wrong on it."""
+    is_tunnelled: bool = False
+    """Whether that goes through a proxy, which sees nothing of what is on it."""
     ends_at: float = 0.0
     allowed: float = 0.0
     """Seconds, of which the last ends at `ends_at`."""
@@ -126,7 +131,9 @@ class _Answer(http.client.HTTPResponse):
 
 class _Connection(HTTPConnection):
     terms: Terms
+    _tunnel_headers: dict[str, str]
     _is_private = False
+    _give_up_at = 0.0
 
     def connect(self) -> None:
         super().connect()
@@ -136,6 +143,7 @@ class _Connection(HTTPConnection):
         if self.sock is not None and self._is_private and not self.terms.private:
             self.close()  # it was kept since a request that might go there
             raise refused(self.host, "this connection's")
+        self.terms.is_tunnelled = self._tunnel_host is not None
         self.terms.begin()
         super().request(*args, **kwargs)
 
@@ -167,6 +175,7 @@ class _Connection(HTTPConnection):
                 continue
             self._is_private = not is_public(str(address[0]))
             self.terms.is_connected = True
+            self._give_up_at = give_up_at
             sock.settimeout(max(give_up_at - time.monotonic(), 0.001))  # for TLS
             return sock
         if isinstance(failure, TimeoutError):
@@ -187,6 +196,24 @@ class _Connection(HTTPConnection):
         if found and not public:
             raise refused(self.host, str(found[0][4][0]))
         return public
+
+    def _tunnel(self) -> None:
+        """Let the proxy make a way to the host, in what is left of the time to connect.
+
+        http.client would read its answer without our terms, and tell a refusal as an OSError.
+        """
+        self.terms.allowed, self.terms.ends_at = self.terms.timeout, self._give_up_at
+        host = str(self._tunnel_host).strip("[]")
+        place = f"[{host}]:{self._tunnel_port}" if ":" in host else f"{host}:{self._tunnel_port}"
+        headers = {"Host": place, **self._tunnel_headers}
+        lines = [f"CONNECT {place} HTTP/1.1", *(f"{name}: {v}" for name, v in headers.items())]
+        self.send("\r\n".join([*lines, "", ""]).encode("ascii"))
+        answer = self.response_class(self.sock, method="CONNECT")
+        with closing(answer):
+            answer.begin()
+        if answer.status != http.HTTPStatus.OK and self.terms.proxy is not None:
+            raise refusal(self.terms.proxy, answer.status)
+        self.sock.settimeout(max(self._give_up_at - time.monotonic(), 0.001))  # for TLS
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
@@ -213,3 +240,11 @@ class TLSPool(Pool, HTTPSConnectionPool):
     """The same for https."""
 
     ConnectionCls = _TLSConnection
+
+
+class TunnelPool(TLSPool):
+    """The same through a proxy; `proxy_headers` are all that it sees of a request."""
+
+    def __init__(self, *args: Any, user_agent: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.proxy_headers = {"User-Agent": user_agent, **self.proxy_headers}

@@ -8,17 +8,21 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import requests
 import requests.adapters
 import urllib3.exceptions as urllib3
+from urllib3.connection import HTTPConnection
 
 from crawler.content import ContentDecoder
 from crawler.errors import FetchError
 from crawler.fetchers import CHUNK, Exchange, Receiver, sent_headers
-from crawler.fetchers.connection import Pool, Terms, TLSPool
+from crawler.fetchers.connection import Pool, Terms, TLSPool, TunnelPool
 from crawler.fetchers.failures import Kinds, classify
 from crawler.fetchers.limits import MAX_HEADER_BYTES
+from crawler.fetchers.proxied import WANTS_PASSWORD, judged, named, refusal
+from crawler.proxy import Proxy
 from crawler.request import Request
 
 _WIRE_FACTOR = 4
@@ -33,19 +37,20 @@ class RequestsFetcher:
     """
 
     def __init__(
-        self, *, timeout: float, max_body: int, user_agent: str, hosts_kept: int = 32
+        self,
+        *,
+        timeout: float,
+        max_body: int,
+        user_agent: str,
+        hosts_kept: int = 32,
+        proxy: Proxy | None = None,
     ) -> None:
         self._max_body = max_body
-        self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES)
+        self._proxies = None if proxy is None else dict.fromkeys(("http", "https"), proxy.url)
+        self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES, proxy=proxy)
         self._headers = sent_headers(user_agent)
         self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(
-            pool_connections=hosts_kept, pool_maxsize=1, max_retries=0
-        )
-        adapter.poolmanager.pool_classes_by_scheme = {
-            "http": partial(Pool, terms=self._terms),
-            "https": partial(TLSPool, terms=self._terms),
-        }
+        adapter = _Adapter(self._terms, user_agent, hosts_kept)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -62,6 +67,9 @@ class RequestsFetcher:
         self._terms.max_bytes = MAX_HEADER_BYTES + _WIRE_FACTOR * most
         self._terms.private = private
         self._terms.is_connected = False
+        self._terms.is_tunnelled = False
+        proxy = self._terms.proxy
+        is_private: bool | None = None
         try:
             prepared = requests.Request(
                 request.method,
@@ -69,10 +77,15 @@ class RequestsFetcher:
                 headers={**self._headers, **_encoded(request.headers)},
                 data=request.body,
             ).prepare()
+            if proxy is not None:
+                is_private = judged(str(prepared.url), private=private)
+                self._terms.private = True  # as the proxy itself may be
             response = self._session.get_adapter(request.url).send(
-                prepared, stream=True, timeout=self._terms.timeout
+                prepared, stream=True, timeout=self._terms.timeout, proxies=self._proxies
             )
             try:
+                if proxy is not None and response.status_code == WANTS_PASSWORD:
+                    self._check_tunnelled(proxy)
                 body = self._body(response, cut_at, into)
             finally:
                 # Also closes the connection when something is left of the body, which would be
@@ -83,9 +96,19 @@ class RequestsFetcher:
         except Exception as error:
             is_connected = self._terms.is_connected
             failure = classify(error, _KINDS, wrappers=_WRAPPERS, is_connected=is_connected)
+            if proxy is not None:
+                is_tunnelled = self._terms.is_tunnelled
+                failure = named(failure, proxy, is_reached=is_connected, is_tunnelled=is_tunnelled)
             raise FetchError(failure) from error
         headers = list(response.raw.headers.items())
-        return Exchange(response.status_code, headers, body, is_private=self._terms.is_private)
+        if is_private is None:
+            is_private = self._terms.is_private
+        return Exchange(response.status_code, headers, body, is_private=is_private)
+
+    def _check_tunnelled(self, proxy: Proxy) -> None:
+        """Raise FetchError if it may be the proxy that answered so."""
+        if not self._terms.is_tunnelled:
+            raise refusal(proxy, WANTS_PASSWORD)
 
     def _body(
         self, response: requests.Response, cut_at: int | None, into: Receiver | None
@@ -122,6 +145,36 @@ class RequestsFetcher:
         self._session.close()
 
 
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Its connections are under these terms, also those to the proxy."""
+
+    def __init__(self, terms: Terms, user_agent: str, hosts_kept: int) -> None:
+        super().__init__(pool_connections=hosts_kept, pool_maxsize=1, max_retries=0)
+        self._terms = terms
+        self._user_agent = user_agent
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": partial(Pool, terms=terms),
+            "https": partial(TLSPool, terms=terms),
+        }
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """See `HTTPAdapter.proxy_manager_for`; asked for each request."""
+        if proxy in self.proxy_manager:
+            return self.proxy_manager[proxy]
+        manager = super().proxy_manager_for(proxy, **options)
+        # urllib3 would let the kernel wait for more to send (Nagle): 40 ms for each body.
+        terms = {"terms": self._terms, "socket_options": HTTPConnection.default_socket_options}
+        manager.pool_classes_by_scheme = {
+            "http": partial(Pool, **terms),
+            "https": partial(TunnelPool, user_agent=self._user_agent, **terms),
+        }
+        return manager
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:  # noqa: ARG002
+        """What the proxy is told besides: by urllib3, with each http request and each CONNECT."""
+        return {} if self._terms.proxy is None else self._terms.proxy.headers
+
+
 def _read(response: requests.Response, decoder: ContentDecoder) -> bytes:
     while chunk := response.raw.read1(CHUNK, decode_content=False):
         decoder.feed(chunk)
@@ -142,6 +195,7 @@ _PROTOCOL = (
     requests.exceptions.InvalidHeader,
 )
 _KINDS: Kinds = [
+    ((ssl.SSLEOFError,), "connection", True),  # it hung up, which isn't TLS's business
     ((ssl.SSLError, urllib3.SSLError), "tls", False),
     ((socket.gaierror, urllib3.NameResolutionError), "dns", False),
     ((TimeoutError, urllib3.TimeoutError, requests.Timeout), "timeout", True),
