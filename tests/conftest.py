@@ -19,14 +19,17 @@ settings.register_profile(
 )
 settings.load_profile("shared machine")
 
-# A shell's background job ignores Ctrl-C, and so would all commands that are started here.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 REPOSITORY = Path(__file__).parents[1]
 
 # A worker process imports the module that a spider is in. Of ours many import these, which takes
 # half a second: the fork server does it, once.
 processes._PRELOAD += ["hypothesis", "pytest"]
+
+
+def pytest_configure() -> None:
+    """A job in the background ignores these, and so would all commands that are started here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
