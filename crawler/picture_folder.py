@@ -14,7 +14,9 @@ for it after each system call: so there are as few as can be for each picture.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
+import operator
 import os
 import shutil
 import time
@@ -34,6 +36,8 @@ from crawler.thumbnail_rule import ThumbnailRule
 _LONGEST_NAME = 255
 """Bytes, on nearly all file systems."""
 _STAGING = ".thumbnails.new"
+_MOST_IN_A_CHUNK = 8
+"""Files that a worker is given at a time. Handed out one by one, small pictures cost 4 % more."""
 _MOST_AT_ONCE = 64
 _LONGEST_HELD = 0.1
 """Seconds. So many thumbnails, or those of that time, come to the list and their places at once."""
@@ -75,6 +79,7 @@ def thumbnail_folder(
         if out.samefile(folder):
             raise UsageError(f"{out} is the folder of the pictures: name another for thumbnails")
         files = _Files(folder, out)
+        workers = workers or os.cpu_count() or 1
         with (
             ThumbnailList(out) as listed,
             _empty_folder(out / _STAGING) as staging,
@@ -82,9 +87,10 @@ def thumbnail_folder(
                 _make,
                 _Calls(files, rule, staging),
                 mode=mode,
-                workers=workers or os.cpu_count() or 1,
+                workers=workers,
                 on_error="return",
                 progress=progress,
+                chunksize=min(_MOST_IN_A_CHUNK, 1 + len(files) // (16 * workers)),
             ) as results,
         ):
             keeper = _Keeper(out, listed)
@@ -130,6 +136,16 @@ class _File:
         return self.place + _name(self.path.name, kind, self.taken)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is in a folder, but for what is hidden."""
+
+    files: list[os.DirEntry[str]]
+    """By name."""
+    taken: Set[str]
+    """The names of all, in small letters."""
+
+
 class _Files:
     """The files below a folder in order: those of a folder by name, then its folders by name."""
 
@@ -141,34 +157,45 @@ class _Files:
         """Those that were handed out; whoever has done with them takes them from here."""
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._walk())
+        return self._count
 
     def __iter__(self) -> Iterator[_File]:
-        for file in self._walk():
-            self.pulled.append(file)
-            yield file
+        for folder, place, found in self._folders():
+            source = os.path.relpath(folder, self._out)
+            if isinstance(found, OSError):
+                file = _File(folder, source, error=found)
+                self.pulled.append(file)
+                yield file
+                continue
+            for entry in found.files:
+                path = folder / entry.name
+                seen = os.path.join(source, entry.name)
+                file = _File(path, seen, place, found.taken, _is_file(entry))
+                self.pulled.append(file)
+                yield file
 
-    def _walk(self) -> Iterator[_File]:
+    @functools.cached_property
+    def _count(self) -> int:
+        found = (each for _, _, each in self._folders())
+        return sum(1 if isinstance(each, OSError) else len(each.files) for each in found)
+
+    def _folders(self) -> Iterator[tuple[Path, str, _Found | OSError]]:
+        """Each with the place of its thumbnails; what is found there, or why it can't be read."""
         left = [(self._folder, "")]
         while left:
             folder, place = left.pop()
-            seen_from_out = os.path.relpath(folder, self._out)
             try:
                 with os.scandir(folder) as scan:
-                    entries = {e.name: e for e in scan if not e.name.startswith(".")}
+                    entries = [entry for entry in scan if not entry.name.startswith(".")]
             except OSError as error:
-                yield _File(folder, seen_from_out, error=error)
+                yield folder, place, error
                 continue
-            taken = frozenset(map(str.casefold, entries))
-            inner = []
-            for name, entry in sorted(entries.items()):
-                path = folder / name
-                if not _is_folder(entry):
-                    source = os.path.join(seen_from_out, name)
-                    yield _File(path, source, place, taken, _is_file(entry))
-                elif not entry.is_symlink() and not self._is_out(path):
-                    inner.append((path, f"{place}{name}/"))
-            left += reversed(inner)
+            entries.sort(key=operator.attrgetter("name"))
+            files = [entry for entry in entries if not _is_folder(entry)]
+            yield folder, place, _Found(files, frozenset(e.name.casefold() for e in entries))
+            inner = [e for e in entries if _is_folder(e) and not e.is_symlink()]
+            paths = [(folder / e.name, f"{place}{e.name}/") for e in inner]
+            left += reversed([each for each in paths if not self._is_out(each[0])])
 
     def _is_out(self, folder: Path) -> bool:
         try:
