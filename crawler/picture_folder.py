@@ -298,8 +298,10 @@ class _Keeper:
     def __init__(self, out: Path, listed: ThumbnailList) -> None:
         self._out = os.fspath(out)
         self._listed = listed
-        self._last_folder = ""
-        """Of a thumbnail that came to its place; most have the one of their neighbour."""
+        self._free_folder = ""
+        """The last one in whose way nothing was; most thumbnails have that of their neighbour."""
+        self._made_folder = ""
+        """The last one that a thumbnail came to."""
         self.judged: list[_Judged] = []
 
     def judge(self, file: _File, result: _Staged | Exception) -> None:
@@ -341,9 +343,9 @@ class _Keeper:
 
     def _place(self, staged: str, target: str) -> None:
         folder = os.path.dirname(target)
-        if folder != self._last_folder:
+        if folder != self._made_folder:
             os.makedirs(folder, exist_ok=True)
-            self._last_folder = folder
+            self._made_folder = folder
         try:
             os.replace(staged, target)
         except OSError as error:
@@ -361,10 +363,11 @@ class _Keeper:
         if len(os.fsencode(base)) > _LONGEST_NAME:
             return False, f"the name of its thumbnail would be too long: {base}"
         folder = os.path.dirname(target)
-        if folder != self._last_folder:
+        if folder != self._free_folder:
             nearest = next(each for each in Path(target).parents if os.path.lexists(each))
             if not nearest.is_dir():
                 return False, f"{nearest} is in the way of its thumbnail: move it away"
+            self._free_folder = folder
         if not os.path.lexists(target):
             return False, None
         if os.path.isfile(target) and not os.path.islink(target):

@@ -48,7 +48,9 @@ JPEGs with more than one picture."""
 _SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "jpeg": {"quality": 85, "optimize": True},
-    "png": {},  # "optimize" takes twice the time of all the rest, for 1 % of the size
+    # Level 6, the default, takes half as long again to write it, for 1 % of the size; "optimize"
+    # twice the time of all the rest, for another.
+    "png": {"compress_level": 3},
     "webp": {"quality": 80},
 }
 _GAP = 2.0
