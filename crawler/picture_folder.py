@@ -1,19 +1,25 @@
 """A folder of pictures -> a folder of their thumbnails.
 
-    files in order --> workers: make, and stage --> in order: the list, then to its place
+    files in order --> workers: make, and stage --> in order: judge --a batch--> list, then place
 
 Nothing in the folder of thumbnails is overwritten but a thumbnail of the same picture, as
 `crawler.thumbnail_list` knows it. A file that gives none is told with its reason; the others go on.
 Workers write to a hidden folder, side by side; a thumbnail is renamed to its place, so it is there
 whole or not at all.
+
+The thread that takes the results is one, beside many that hold the GIL by turns, and has to wait
+for it after each system call: so there are as few as can be for each picture.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
+import operator
 import os
 import shutil
+import time
 from collections import deque
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -30,6 +36,11 @@ from crawler.thumbnail_rule import ThumbnailRule
 _LONGEST_NAME = 255
 """Bytes, on nearly all file systems."""
 _STAGING = ".thumbnails.new"
+_MOST_IN_A_CHUNK = 8
+"""Files that a worker is given at a time. Handed out one by one, small pictures cost 4 % more."""
+_MOST_AT_ONCE = 64
+_LONGEST_HELD = 0.1
+"""Seconds. So many thumbnails, or those of that time, come to the list and their places at once."""
 _SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
 
 
@@ -68,6 +79,7 @@ def thumbnail_folder(
         if out.samefile(folder):
             raise UsageError(f"{out} is the folder of the pictures: name another for thumbnails")
         files = _Files(folder, out)
+        workers = workers or os.cpu_count() or 1
         with (
             ThumbnailList(out) as listed,
             _empty_folder(out / _STAGING) as staging,
@@ -75,13 +87,20 @@ def thumbnail_folder(
                 _make,
                 _Calls(files, rule, staging),
                 mode=mode,
-                workers=workers or os.cpu_count() or 1,
+                workers=workers,
                 on_error="return",
                 progress=progress,
+                chunksize=min(_MOST_IN_A_CHUNK, 1 + len(files) // (16 * workers)),
             ) as results,
         ):
+            keeper = _Keeper(out, listed)
+            until = time.monotonic() + _LONGEST_HELD
             for result in results:
-                yield _keep(files.pulled.popleft(), result, out, listed)
+                keeper.judge(files.pulled.popleft(), result)
+                if len(keeper.judged) >= _MOST_AT_ONCE or time.monotonic() >= until:
+                    yield from keeper.keep()
+                    until = time.monotonic() + _LONGEST_HELD
+            yield from keeper.keep()
     except OSError as error:
         where = f" {error.filename}" if error.filename else f" to {out}"
         raise OutputError(f"can't write{where}: {error.strerror or error}") from None
@@ -102,10 +121,29 @@ def _empty_folder(path: Path) -> Iterator[Path]:
 @dataclass(frozen=True, slots=True)
 class _File:
     path: Path
-    names: dict[str, str]
-    """What its thumbnail is called in each format: `2019/a.jpg`."""
+    source: str = ""
+    """The same, as seen from the folder of thumbnails."""
+    place: str = ""
+    """The folder of its thumbnail in there: `2019/`."""
+    taken: Set[str] = frozenset()
+    """The names in its own folder, in small letters."""
+    is_file: bool = False
     error: OSError | None = None
     """Why a folder couldn't be read."""
+
+    def thumbnail(self, kind: str) -> str:
+        """What its thumbnail in a format is called: `2019/a.jpg`."""
+        return self.place + _name(self.path.name, kind, self.taken)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is in a folder, but for what is hidden."""
+
+    files: list[os.DirEntry[str]]
+    """By name."""
+    taken: Set[str]
+    """The names of all, in small letters."""
 
 
 class _Files:
@@ -113,44 +151,72 @@ class _Files:
 
     def __init__(self, folder: Path, out: Path) -> None:
         self._folder = folder
-        self._out = out.stat()
+        self._out = out
+        self._out_stat = out.stat()
         self.pulled: deque[_File] = deque()
         """Those that were handed out; whoever has done with them takes them from here."""
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._walk())
+        return self._count
 
     def __iter__(self) -> Iterator[_File]:
-        for file in self._walk():
-            self.pulled.append(file)
-            yield file
+        for folder, place, found in self._folders():
+            source = os.path.relpath(folder, self._out)
+            if isinstance(found, OSError):
+                file = _File(folder, source, error=found)
+                self.pulled.append(file)
+                yield file
+                continue
+            for entry in found.files:
+                path = folder / entry.name
+                seen = os.path.join(source, entry.name)
+                file = _File(path, seen, place, found.taken, _is_file(entry))
+                self.pulled.append(file)
+                yield file
 
-    def _walk(self) -> Iterator[_File]:
+    @functools.cached_property
+    def _count(self) -> int:
+        found = (each for _, _, each in self._folders())
+        return sum(1 if isinstance(each, OSError) else len(each.files) for each in found)
+
+    def _folders(self) -> Iterator[tuple[Path, str, _Found | OSError]]:
+        """Each with the place of its thumbnails; what is found there, or why it can't be read."""
         left = [(self._folder, "")]
         while left:
             folder, place = left.pop()
             try:
                 with os.scandir(folder) as scan:
-                    names = sorted(e.name for e in scan if not e.name.startswith("."))
+                    entries = [entry for entry in scan if not entry.name.startswith(".")]
             except OSError as error:
-                yield _File(folder, {}, error)
+                yield folder, place, error
                 continue
-            taken = {name.casefold() for name in names}
-            inner = []
-            for name in names:
-                path = folder / name
-                if not path.is_dir():
-                    called = {kind: place + _name(name, kind, taken) for kind in _SUFFIXES}
-                    yield _File(path, called)
-                elif not path.is_symlink() and not self._is_out(path):
-                    inner.append((path, f"{place}{name}/"))
-            left += reversed(inner)
+            entries.sort(key=operator.attrgetter("name"))
+            files = [entry for entry in entries if not _is_folder(entry)]
+            yield folder, place, _Found(files, frozenset(e.name.casefold() for e in entries))
+            inner = [e for e in entries if _is_folder(e) and not e.is_symlink()]
+            paths = [(folder / e.name, f"{place}{e.name}/") for e in inner]
+            left += reversed([each for each in paths if not self._is_out(each[0])])
 
     def _is_out(self, folder: Path) -> bool:
         try:
-            return os.path.samestat(folder.stat(), self._out)
+            return os.path.samestat(folder.stat(), self._out_stat)
         except OSError:
             return False  # it has just gone; to read it will tell
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Also what can't be known, and will be told when it is opened."""
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)
+    except OSError:
+        return True
 
 
 class _Calls:
@@ -166,7 +232,8 @@ class _Calls:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for number, file in enumerate(self._files):
-            yield file.path, file.error, self._rule, self._staging / str(number)
+            staged = os.path.join(self._staging, str(number))
+            yield file.path, file.is_file, file.error, self._rule, staged
 
 
 def _name(name: str, kind: str, taken: Set[str]) -> str:
@@ -188,81 +255,131 @@ def _name(name: str, kind: str, taken: Set[str]) -> str:
 class _Staged:
     """A thumbnail that is made, and has yet to come to its place."""
 
-    path: Path
+    path: str
     format: str
     width: int
     height: int
     sha256: str
 
 
-def _make(path: Path, error: OSError | None, rule: ThumbnailRule, staged: Path) -> _Staged:
+def _make(
+    path: Path, is_file: bool, error: OSError | None, rule: ThumbnailRule, staged: str
+) -> _Staged:
     from crawler.thumbnails import make_thumbnail
 
     if error is not None:
         raise error
-    if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
+    if not is_file:  # to open a pipe would wait for its writer
         raise ImageError("no-image", "this is no file")
     made = make_thumbnail(path, rule)
     try:
-        staged.write_bytes(made.data)
+        Path(staged).write_bytes(made.data)
     except OSError as problem:
         raise OutputError(f"can't write {staged}: {problem.strerror or problem}") from None
     return _Staged(staged, made.format, made.width, made.height, _hash(made.data))
 
 
-def _keep(file: _File, result: _Staged | Exception, out: Path, listed: ThumbnailList) -> Made:
-    source = os.path.relpath(file.path, out)
-    if isinstance(result, OutputError):
-        raise result
-    if isinstance(result, Exception):
-        kind, message = _problem(result)
-        listed.add({"source": source, "kind": kind, "message": message})
-        return Made(file.path, problem=message)
-    name = file.names[result.format]
-    target = out / name
-    in_the_way = _in_the_way(target, result.sha256, name, source, listed)
-    if in_the_way is not None:
-        result.path.unlink()
-        listed.add({"source": source, "kind": "exists", "message": in_the_way})
-        return Made(file.path, problem=in_the_way)
-    size = {"width": result.width, "height": result.height}
-    listed.add({"source": source, "thumbnail": name, **size, "sha256": result.sha256})
-    if not target.parent.is_dir():
-        target.parent.mkdir(parents=True)
-    if target.exists() and _hash(target.read_bytes()) == result.sha256:
-        result.path.unlink()
-    else:
-        _place(result.path, target)
-    return Made(file.path, target)
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is to be done about a file."""
+
+    made: Made
+    record: dict[str, Any]
+    """Its line for the list."""
+    staged: str | None = None
+    """What has to leave the hidden folder,"""
+    target: str | None = None
+    """and for where; None if it isn't wanted."""
 
 
-def _place(staged: Path, target: Path) -> None:
-    try:
-        staged.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:  # a folder of the thumbnails lies on another disk
-            raise
-        with replacing(target) as stream:
-            stream.write(staged.read_bytes())
-        staged.unlink()
+class _Keeper:
+    """Brings thumbnails to their places, a batch at a time; on the list they are before that."""
 
+    def __init__(self, out: Path, listed: ThumbnailList) -> None:
+        self._out = os.fspath(out)
+        self._listed = listed
+        self._free_folder = ""
+        """The last one in whose way nothing was; most thumbnails have that of their neighbour."""
+        self._made_folder = ""
+        """The last one that a thumbnail came to."""
+        self.judged: list[_Judged] = []
 
-def _in_the_way(
-    target: Path, sha256: str, name: str, source: str, listed: ThumbnailList
-) -> str | None:
-    """What keeps a thumbnail from being written, in words."""
-    if len(os.fsencode(target.name)) > _LONGEST_NAME:
-        return f"the name of its thumbnail would be too long: {target.name}"
-    nearest = next(parent for parent in target.parents if os.path.lexists(parent))
-    if not nearest.is_dir():
-        return f"{nearest} is in the way of its thumbnail: move it away"
-    if not os.path.lexists(target):
-        return None
-    if target.is_file() and not target.is_symlink():
-        old = _hash(target.read_bytes())
-        if old == sha256 or listed.owns(name, source, old):
-            return None
-    return f"{target} exists, and is no thumbnail of it: move it away"
+    def judge(self, file: _File, result: _Staged | Exception) -> None:
+        """Add a file to the batch."""
+        if isinstance(result, OutputError):
+            raise result
+        if isinstance(result, Exception):
+            kind, message = _problem(result)
+            told = {"source": file.source, "kind": kind, "message": message}
+            self.judged.append(_Judged(Made(file.path, problem=message), told))
+            return
+        name = file.thumbnail(result.format)
+        target = os.path.join(self._out, name)
+        is_there, in_the_way = self._look(target, name, file.source, result)
+        if in_the_way is not None:
+            told = {"source": file.source, "kind": "exists", "message": in_the_way}
+            self.judged.append(_Judged(Made(file.path, problem=in_the_way), told, result.path))
+            return
+        record = {
+            "source": file.source,
+            "thumbnail": name,
+            "width": result.width,
+            "height": result.height,
+            "sha256": result.sha256,
+        }
+        made = Made(file.path, Path(target))
+        self.judged.append(_Judged(made, record, result.path, None if is_there else target))
+
+    def keep(self) -> list[Made]:
+        """Have done with the batch."""
+        batch, self.judged = self.judged, []
+        self._listed.add(each.record for each in batch)
+        for each in batch:
+            if each.target is not None and each.staged is not None:
+                self._place(each.staged, each.target)
+            elif each.staged is not None:
+                os.unlink(each.staged)
+        return [each.made for each in batch]
+
+    def _place(self, staged: str, target: str) -> None:
+        folder = os.path.dirname(target)
+        if folder != self._made_folder:
+            os.makedirs(folder, exist_ok=True)
+            self._made_folder = folder
+        try:
+            os.replace(staged, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a folder of the thumbnails lies on another disk
+                raise
+            with replacing(Path(target)) as stream:
+                stream.write(Path(staged).read_bytes())
+            os.unlink(staged)
+
+    def _look(
+        self, target: str, name: str, source: str, staged: _Staged
+    ) -> tuple[bool, str | None]:
+        """Whether it is there already, and what keeps it from being written, in words."""
+        base = os.path.basename(target)
+        if len(os.fsencode(base)) > _LONGEST_NAME:
+            return False, f"the name of its thumbnail would be too long: {base}"
+        folder = os.path.dirname(target)
+        if folder != self._free_folder:
+            nearest = next(each for each in Path(target).parents if os.path.lexists(each))
+            if not nearest.is_dir():
+                return False, f"{nearest} is in the way of its thumbnail: move it away"
+            self._free_folder = folder
+        if not os.path.lexists(target):
+            return False, None
+        if os.path.isfile(target) and not os.path.islink(target):
+            old = Path(target).read_bytes()
+            digest = _hash(old)
+            if digest == staged.sha256:
+                return True, None
+            if self._listed.owns(name, source, digest):
+                return False, None
+            if Path(staged.path).read_bytes().startswith(old):
+                return False, None  # what a power cut left of it; most often nothing
+        return False, f"{target} exists, and is no thumbnail of it: move it away"
 
 
 def _problem(error: Exception) -> tuple[str, str]:

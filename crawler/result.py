@@ -21,6 +21,7 @@ RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_DEPTH = 200
 """Levels of lists and dicts in an item; far more is what JSON libraries give up on."""
 _MAX_BITS = 14_000
+_SMALL = 2**63
 """Of a whole number: Python refuses to write and read more than 4,300 digits."""
 
 
@@ -111,17 +112,34 @@ def plain(
         raise ItemError(f"{where[:60]}... goes over {MAX_DEPTH} levels deep, or contains itself")
     if isinstance(value, dict):
         return {
-            _plain_key(key, where): plain(v, f"{where}[{key!r}]", depth + 1, files=files)
+            (key if type(key) is str and key.isascii() else _plain_key(key, where)): (
+                v if _is_plain(v) else plain(v, f"{where}[{key!r}]", depth + 1, files=files)
+            )
             for key, v in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [
-            plain(v, f"{where}[{index}]", depth + 1, files=files) for index, v in enumerate(value)
+            v if _is_plain(v) else plain(v, f"{where}[{index}]", depth + 1, files=files)
+            for index, v in enumerate(value)
         ]
     if isinstance(value, Download) and files is not None:
         files.append(value)
         return value
     raise ItemError(f"{where} is a {_type_name(value)}, which JSON can't hold; {_advice(value)}")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether there is nothing to do about a value, as with nearly all.
+
+    Then its place need not be told, which took most of the time.
+    """
+    if type(value) is str:
+        return value.isascii() or _plain_text(value) is value
+    if type(value) is int:
+        return -_SMALL < value < _SMALL
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) is bool
 
 
 def _plain_text(text: str) -> str:

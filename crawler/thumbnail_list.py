@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,12 +59,13 @@ class ThumbnailList:
             for record in self._known.get(thumbnail, ())
         )
 
-    def add(self, record: dict[str, Any]) -> None:
-        """A picture's line; before its thumbnail is written."""
-        self._part.write(_line(record))
+    def add(self, records: Iterable[dict[str, Any]]) -> None:
+        """Pictures' lines; before their thumbnails are written."""
+        for record in records:
+            self._part.write(_line(record))
+            if "thumbnail" in record:
+                self._made.add(record["thumbnail"])
         self._part.flush()
-        if "thumbnail" in record:
-            self._made.add(record["thumbnail"])
 
     def publish(self) -> None:
         """All pictures are done: bring the list up to date.

@@ -10,12 +10,12 @@ rule give the same bytes.
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import math
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,12 +32,25 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 MAX_PIXELS = 64 * 1024 * 1024
 """Of a picture that is opened: 8,192 x 8,192. A PNG of 100 KB may unpack to a thousand times that;
 decoded, each takes 3 or 4 bytes."""
-_READ = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "ICO", "JPEG2000")
-"""JPEG's reader also finds MPO, JPEGs with more than one picture."""
+_READ = {
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "GIF": "Gif",
+    "WEBP": "WebP",
+    "AVIF": "Avif",
+    "BMP": "Bmp",
+    "TIFF": "Tiff",
+    "ICO": "Ico",
+    "JPEG2000": "Jpeg2K",
+}
+"""And the plugins that read them; to load all of Pillow's takes 60 ms more. JPEG's also finds MPO,
+JPEGs with more than one picture."""
 _SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "jpeg": {"quality": 85, "optimize": True},
-    "png": {},  # "optimize" takes twice the time of all the rest, for 1 % of the size
+    # Level 6, the default, takes half as long again to write it, for 1 % of the size; "optimize"
+    # twice the time of all the rest, for another.
+    "png": {"compress_level": 3},
     "webp": {"quality": 80},
 }
 _GAP = 2.0
@@ -111,6 +124,7 @@ def make_thumbnail(
         small = _in_plain_colours(small, image.info.get("icc_profile"))
         if format_name == "jpeg":
             small = _on_white(small)
+        small.info = {}  # a PNG would get the profile from there, with the time when it was made
         stream = io.BytesIO()
         small.save(stream, format_name, **_SAVE_OPTIONS[format_name])
         return Thumbnail(stream.getvalue(), format_name, *small.size)
@@ -159,7 +173,9 @@ def _opened(source: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
 @functools.cache
 def _readable() -> tuple[str, ...]:
     """Pillow may have been built without some; to name one that it doesn't know is an error."""
-    Image.init()
+    for plugin in _READ.values():
+        with suppress(ImportError):
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
     return tuple(name for name in _READ if name in Image.OPEN)
 
 
@@ -254,25 +270,14 @@ def _in_plain_colours(image: Image.Image, profile: object) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-class _Transforms(threading.local):
-    """Each thread's last ones: pictures of a place share a profile, and to make one takes 4 ms."""
-
-    def __init__(self) -> None:
-        self.made: dict[tuple[bytes, str, str], ImageCms.ImageCmsTransform] = {}
-
-
-_transforms = _Transforms()
-_MAX_TRANSFORMS = 8
-
-
+@functools.lru_cache(maxsize=32)
 def _to_srgb(profile: bytes, mode: str, to: str) -> ImageCms.ImageCmsTransform:
-    key, made = (profile, mode, to), _transforms.made
-    if key not in made:
-        own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        if len(made) >= _MAX_TRANSFORMS:
-            made.clear()
-        made[key] = ImageCms.buildTransform(own, srgb, mode, to)
-    return made[key]
+    """Pictures of a place share a profile, and to make a transform takes 2 ms.
+
+    So do threads, which no two may use whose last pixel is remembered (that is the flag).
+    """
+    own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(own, srgb, mode, to, flags=ImageCms.Flags.NOCACHE)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

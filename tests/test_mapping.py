@@ -221,6 +221,15 @@ def test_exceptions_in_the_place_of_results_or_left_out(mode: str) -> None:
     assert list(crawler.map(mapped.fail_on_odd, inputs, mode=mode, on_error="skip")) == [0, 2, 4]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_inputs_may_be_handed_out_in_chunks(mode: str) -> None:
+    """Each has an end of its own, as when it is handed out alone."""
+    inputs = range(50)
+    alone = list(crawler.map(mapped.fail_on_odd, inputs, mode=mode, on_error="return"))
+    results = crawler.map(mapped.fail_on_odd, inputs, mode=mode, on_error="return", chunksize=7)
+    assert list(map(repr, results)) == list(map(repr, alone))
+
+
 def test_skipped_ones_make_room_for_others() -> None:
     given_back = crawler.map(mapped.fail_on_odd, [1] * 1000 + [2], on_error="skip")
     assert list(given_back) == [2]
@@ -277,6 +286,8 @@ def test_a_function_without_a_name_can_not_go_to_another_process() -> None:
         ({"retry": -1}, "retry: -1"),
         ({"retry": "often"}, "retry: 'often'"),
         ({"on_error": "ignore"}, "on_error: 'ignore'"),
+        ({"chunksize": 0}, "chunksize: 0"),
+        ({"chunksize": 2, "timeout": 1.0}, "handed out one by one"),
     ],
 )
 def test_what_can_not_be_done_is_said_at_once(arguments: dict[str, Any], message: str) -> None:

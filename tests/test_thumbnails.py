@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ pytest.importorskip("PIL", reason="the extra `images` is not installed")
 
 from PIL import Image, ImageCms, PngImagePlugin
 
-from crawler.thumbnails import make_thumbnail, measure, write_thumbnail
+from crawler.thumbnails import _READ, _readable, make_thumbnail, measure, write_thumbnail
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 ICON = ThumbnailRule((75, 75))
@@ -195,16 +196,39 @@ def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
     assert is_near(made.convert("RGB").getpixel((37, 37)), RED, 25)
 
 
-def test_an_embedded_profile_is_applied_and_left_out() -> None:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    made = make_thumbnail(encoded(halves(), "JPEG", icc_profile=lab), ICON)
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("profile", [SRGB, b"no profile"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_embedded_profile_is_applied_and_left_out(kind: str, profile: bytes) -> None:
+    made = make_thumbnail(encoded(halves(), kind, icc_profile=profile), ICON)
     assert "icc_profile" not in opened(made.data).info
-    assert is_near(opened(made.data).getpixel((10, 25)), RED)
+    assert is_near(opened(made.data).convert("RGB").getpixel((10, 25)), RED)
+
+
+def test_threads_may_share_a_profile() -> None:
+    pictures = [
+        encoded(Image.linear_gradient("L").convert("RGB").rotate(angle), icc_profile=SRGB)
+        for angle in range(8)
+    ]
+    alone = [make_thumbnail(picture, ICON).data for picture in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = pool.map(lambda picture: make_thumbnail(picture, ICON).data, pictures * 25)
+        assert list(together) == alone * 25
 
 
 def test_a_damaged_profile_costs_nothing() -> None:
     made = make_thumbnail(encoded(halves(), icc_profile=b"no profile"), ICON)
     assert opened(made.data).getpixel((10, 25)) == RED
+
+
+def test_all_is_read_that_pillow_can() -> None:
+    """As it was built here: only those plugins are loaded by hand."""
+    readable = set(_readable())
+    Image.init()
+    assert readable == set(_READ) & set(Image.OPEN)
+    assert {"JPEG", "PNG", "GIF", "BMP", "TIFF", "ICO"} <= readable
 
 
 # ---- EXIF ----

@@ -191,12 +191,14 @@ def test_what_is_no_file_is_told_and_links_to_folders_are_left_out(tmp_cwd: Path
     Path("in/gone.png").symlink_to("nowhere")
     Path("in/link.png").symlink_to("a.png")
     Path("in/loop").symlink_to(".")
+    Path("in/ring.png").symlink_to("ring.png")
     results = made(Path("in"))
     assert [(result.source.name, result.problem) for result in results] == [
         ("a.png", None),
         ("gone.png", "it can't be read: No such file or directory"),
         ("link.png", None),
         ("pipe.png", "this is no file"),
+        ("ring.png", "it can't be read: Too many levels of symbolic links"),
     ]
 
 
@@ -262,6 +264,17 @@ def test_a_thumbnail_that_somebody_edited_is_theirs(photos: Path) -> None:
     result, *_ = made(photos, rule=ThumbnailRule((10, 10)))
     assert "is no thumbnail of it" in str(result.problem)
     assert Path("out/a.png").read_bytes() == b"edited"
+
+
+@pytest.mark.parametrize("left", [0, 1, 100])
+def test_what_a_power_cut_left_of_a_thumbnail_is_made_whole(photos: Path, left: int) -> None:
+    """Nobody waits for the disk, so its name may be there before all of its bytes, and no list."""
+    made(photos)
+    whole = Path("out/a.png").read_bytes()
+    Path("out/a.png").write_bytes(whole[:left])
+    Path("out", LIST).unlink()
+    assert [result.thumbnail for result in made(photos)].count(None) == 2
+    assert Path("out/a.png").read_bytes() == whole
 
 
 def test_thumbnails_of_another_folder_are_not_overwritten(photos: Path) -> None:
