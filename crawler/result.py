@@ -21,8 +21,8 @@ RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_DEPTH = 200
 """Levels of lists and dicts in an item; far more is what JSON libraries give up on."""
 _MAX_BITS = 14_000
-_SMALL = 2**63
 """Of a whole number: Python refuses to write and read more than 4,300 digits."""
+_SMALL = 2**63
 
 
 @dataclass(frozen=True, slots=True)
