@@ -352,9 +352,9 @@ class Engine:
 
     def _hand_out(self) -> None:
         while not self._is_stopped and self.in_flight < self._slots:
-            entry = self._scheduler.next(
-                self._collector.max_rank, may_speculate=self._may_speculate()
-            )
+            entry = self._scheduler.next(self._collector.max_rank)
+            if entry is None and self._may_speculate():
+                entry = self._scheduler.next_ahead()
             if entry is None:
                 return
             if entry.result is not None:
@@ -576,10 +576,21 @@ class Engine:
     def _commit_items(self, entry: Entry, result: Result) -> int:
         """Write a page's items; how many the steps left."""
         self.stats.pages += 1
-        kept: list[Item] = []
-        page = _page(entry, result)
         # Items of a page that is fetched again go before others: where to cut is known at the end.
         limit = None if entry.is_again else self._max_items
+        kept = result.items
+        if self._pipeline or result.files or limit is not None:
+            kept = self._kept(entry, result, limit)
+        self._sink.write(kept)
+        self.stats.items += len(kept)
+        if limit is not None and self.stats.items >= limit:
+            self._is_cut = True
+        return len(kept)
+
+    def _kept(self, entry: Entry, result: Result, limit: int | None) -> list[Item]:
+        """A page's items, with their files, as the steps leave them."""
+        kept: list[Item] = []
+        page = _page(entry, result)
         files = by_item(result.files)
         for number, item in enumerate(result.items):
             if limit is not None and self.stats.items + len(kept) >= limit:
@@ -605,11 +616,7 @@ class Engine:
                 self.stats.dropped += 1
             else:
                 kept.append(changed)
-        self._sink.write(kept)
-        self.stats.items += len(kept)
-        if limit is not None and self.stats.items >= limit:
-            self._is_cut = True
-        return len(kept)
+        return kept
 
     def _commit_failure(self, entry: Entry, failure: Failure) -> None:
         self.stats.failed += 1

@@ -36,6 +36,10 @@ class Pipeline:
             name = f"{name} #{same + 1}" if same else name
             self._steps.append(_Named(name, step, _takes_page(step)))
 
+    def __bool__(self) -> bool:
+        """Whether there are steps."""
+        return bool(self._steps)
+
     def open(self, context: Callable[[str], Context]) -> None:
         """Tell the steps that a crawl begins; `context` makes what the step of that name is told.
 

@@ -251,7 +251,9 @@ class Ranks:
             if reason != "duplicate":
                 self._unwanted(mark)
             self._leave_out(reason, request, entry.rank)
-        for request, mark in self._without_endless(entry, new, items):
+        if self._families is not None:
+            new = self._without_endless(self._families, entry, new, items)
+        for request, mark in new:
             is_in_scope = self._scope.allows(request.url)
             self._journal.add(FollowUp(request, mark, depth, is_in_scope, entry.rank))
             if highest is None or request.priority > highest:
@@ -272,21 +274,26 @@ class Ranks:
         return catches(request.url, depth if self._max_depth is None else None)
 
     def _without_endless(
-        self, entry: Entry, new: list[tuple[Request, bytes]], items: Iterable[Item]
-    ) -> Iterator[tuple[Request, bytes]]:
+        self,
+        families: Families,
+        entry: Entry,
+        new: list[tuple[Request, bytes]],
+        items: Iterable[Item],
+    ) -> list[tuple[Request, bytes]]:
         """Those of a page's new follow-ups that may lead somewhere."""
-        if self._families is None:
-            yield from new
-            return
         links = [request.url for request, _ in new]
-        verdicts = self._families.going_nowhere(entry.target.url, items, links)
+        verdicts = families.going_nowhere(entry.target.url, items, links)
+        if not any(verdicts):
+            return new
+        kept = []
         for (request, mark), is_endless in zip(new, verdicts, strict=True):
             if is_endless and not request.dont_filter:
                 self._seen.discard(mark)
                 self._unwanted(mark)
                 self._leave_out("trap-variants", request, entry.rank)
             else:
-                yield request, mark
+                kept.append((request, mark))
+        return kept
 
     def give_back(self, entries: Iterable[Entry], *, below: int) -> None:
         """Take the ranks of these entries, the last that were given, back: others come first.

@@ -132,7 +132,7 @@ class Scheduler:
 
     # Handing out.
 
-    def next(self, max_rank: float, *, may_speculate: bool = False) -> Entry | None:
+    def next(self, max_rank: float) -> Entry | None:
         """The next request that may go now, at most of that rank; None if there is none.
 
         An entry with a `result` is finished: it was speculated, or may not be fetched.
@@ -146,13 +146,22 @@ class Scheduler:
             if ranked.result is not None:
                 return ranked
             entry = self._take(now, max_rank)
-        if entry is None and may_speculate:
-            entry = self._take(now, math.inf)
         if entry is not None and entry.result is None:
-            entry.attempts += 1
-            entry.is_in_flight = True
-            self._politeness.started(entry.host, now)
+            self._hand_out(entry, now)
         return entry
+
+    def next_ahead(self) -> Entry | None:
+        """One that may go now, whatever its rank is going to be."""
+        now = self._clock()
+        entry = self._take(now, math.inf)
+        if entry is not None and entry.result is None:
+            self._hand_out(entry, now)
+        return entry
+
+    def _hand_out(self, entry: Entry, now: float) -> None:
+        entry.attempts += 1
+        entry.is_in_flight = True
+        self._politeness.started(entry.host, now)
 
     def _take(self, now: float, max_rank: float) -> Entry | None:
         """The next one that may go, or that is finished because it may not be fetched."""

@@ -171,7 +171,8 @@ def test_what_was_fetched_ahead_of_its_rank_is_given_up_too() -> None:
         failure = Failure("status", "", status=429)
         politeness.finished("x", 60.0 * number, result=Result(failure=failure, status=429))
     assert politeness.is_blocked("x")
-    assert scheduler.next(10, may_speculate=True) is None
+    assert scheduler.next(10) is None
+    assert scheduler.next_ahead() is None
     assert scheduler.ahead_results == 3
     scheduler.committed(entry, Result())
     scheduler.follow(entry, links)
