@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 WORKER_NAME = "crawl-worker-"
 """What the names of worker processes begin with."""
 
@@ -11,3 +13,13 @@ def in_worker_process() -> bool:
     import multiprocessing  # 14 ms, and `import crawler` comes through here
 
     return multiprocessing.current_process().name.startswith(WORKER_NAME)
+
+
+def collect_garbage_less_often() -> None:
+    """For a process that is ours alone: after 3,000 new objects instead of 700.
+
+    A page is thousands of objects, and nearly all are freed without the collector's help. It took
+    a tenth of the time of a crawl of small pages, and a quarter of one that makes soups. Still less
+    often would gain little more, and memory would grow by what the soups leave behind.
+    """
+    gc.set_threshold(3_000)

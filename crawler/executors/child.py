@@ -24,6 +24,7 @@ from typing import Any
 
 from crawler.errors import WorkerDiedError
 from crawler.executors.aio import AsyncExecutor
+from crawler.process import collect_garbage_less_often
 
 FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C and a service manager's SIGTERM go to the whole group; the parent decides what ends."""
@@ -53,6 +54,7 @@ def main(pipe: Connection, duties: Duties) -> None:
     for number in FOR_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_PARENT)  # as the spider's programs expect
+    collect_garbage_less_often()
     parent = _Parent(pipe)
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_PrintInParent(parent.send)),

@@ -1,0 +1,42 @@
+"""What our own processes are like; a process that only uses the package is left as it is."""
+
+from __future__ import annotations
+
+import gc
+import json
+from pathlib import Path
+
+import pytest
+
+import crawler
+from command_line import crawl
+
+SPIDER = """
+import gc
+
+def threshold(url):
+    return {"objects": gc.get_threshold()[0]}
+"""
+
+
+@pytest.fixture
+def spider(tmp_cwd: Path) -> Path:
+    file = tmp_cwd / "threshold.py"
+    file.write_text(SPIDER)
+    return file
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes"])
+def test_the_command_and_its_workers_collect_garbage_less_often(mode: str, spider: Path) -> None:
+    done = crawl("run", str(spider), "--urls", "http://x/", "--mode", mode, "-o", "items.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path("items.json").read_text()) == [{"objects": 3_000}]
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_script_is_not_told_how_often(mode: str, spider: Path) -> None:
+    before = gc.get_threshold()
+    crawler.run(str(spider), urls=["http://x/"], mode=mode, output="items.json")
+    assert gc.get_threshold() == before
+    objects = 3_000 if mode == "processes" else before[0]
+    assert json.loads(Path("items.json").read_text()) == [{"objects": objects}]
