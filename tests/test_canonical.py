@@ -526,7 +526,7 @@ def test_a_long_text_takes_little_time(text: str) -> None:
     assert min(took) < 0.15, "three readings, 50 ms each"
 
 
-_NUMBERS = ["1", "80", "443", "0", "255", "256", "127.0.0.1"]
+_NUMBERS = ["1", "80", "443", "0", "255", "256", "127.0.0.1", ":59999/", ":60000/", ":65536/"]
 _WORDS = ["a", "b.c", "A", "é", "xn--", "h.test/", "localhost"]
 _MARKS = [".", "..", "/", ":", "#x", "#", "~", "-", "_", "%41", "?", ";", " "]
 _pieces = st.sampled_from([*_NUMBERS, *_WORDS, *_MARKS])
