@@ -40,6 +40,25 @@ def tmp_cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+LONGEST = [
+    "faults",
+    "network_faults",
+    "cli",
+    "disk_faults",
+    "hostile",
+    "again",
+    "real_sites",
+    "files",
+]
+"""Files that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They come first, so that no process is alone with one of them at the end."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 told: list[str] = []
 """What tests counted, for the end of the report."""
 
