@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -62,7 +63,19 @@ told: list[str] = []
 """What tests counted, for the end of the report."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """It was counted in another process."""
+    told.extend(getattr(node, "workeroutput", {}).get("told", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """This is that process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["told"] = told
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show it."""
-    for line in told:
+    for line in sorted(told):
         terminalreporter.write_line(line)
