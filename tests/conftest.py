@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -46,11 +47,42 @@ def tmp_cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+LONGEST = [
+    "faults",
+    "network_faults",
+    "cli",
+    "disk_faults",
+    "hostile",
+    "again",
+    "real_sites",
+    "files",
+]
+"""Files that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They come first, so that no process is alone with one of them at the end."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 told: list[str] = []
 """What tests counted, for the end of the report."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """It was counted in another process."""
+    told.extend(getattr(node, "workeroutput", {}).get("told", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """This is that process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["told"] = told
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show it."""
-    for line in told:
+    for line in sorted(told):
         terminalreporter.write_line(line)
