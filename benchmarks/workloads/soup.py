@@ -1,14 +1,14 @@
 """The same spider with what users parse pages with: BeautifulSoup, parsel, selectolax.
 
-On PostgreSQL's documentation, on an event loop; then BeautifulSoup in one worker process and in
-two, which is what processes are for.
+On PostgreSQL's documentation, on an event loop; then BeautifulSoup in threads, beside the script
+that everybody writes, and in one worker process and in two, which is what processes are for.
 """
 
 from __future__ import annotations
 
 from benchmarks import nginx
 from benchmarks.answers import pages_in
-from benchmarks.programs import Program
+from benchmarks.programs import SOUP, Program
 from benchmarks.rounds import Bench
 from benchmarks.section import Section
 from benchmarks.workloads.docs import SITES
@@ -30,6 +30,8 @@ PROGRAMS = [
     program("selectolax", "with_selectolax", "--mode", "async", packages=("selectolax",)),
     program("parsel", "with_parsel", "--mode", "async"),
     program("BeautifulSoup", "with_soup", "--mode", "async"),
+    program("BeautifulSoup, threads", "with_soup", "--mode", "threads"),
+    SOUP,
     program("BeautifulSoup, 1 process", "with_soup", "--mode", "processes", "-j", "1"),
     program("BeautifulSoup, 2 processes", "with_soup", "--mode", "processes", "-j", "2"),
 ]
