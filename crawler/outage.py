@@ -50,12 +50,13 @@ class Outages:
     def missed(self, host: str) -> bool:
         """There was no connection to the host. Says whether the host is down from now on."""
         self._silence += 1
-        if host not in self._missed and not self._has_answered(host):
+        if host not in self._missed and not self.has_answered(host):
             return False
         self._missed[host] = self._missed.get(host, 0) + 1
         return self._missed[host] == DOWN
 
-    def _has_answered(self, host: str) -> bool:
+    def has_answered(self, host: str) -> bool:
+        """Whether it has in this crawl, as far as is remembered."""
         return host in self._answered or host in self._answered_before
 
     def is_down(self, host: str) -> bool:

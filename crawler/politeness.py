@@ -155,6 +155,10 @@ class Politeness:
         """Whether it can't be reached, while earlier in the crawl it could, or others could."""
         return self._outages.is_down(host)
 
+    def has_answered(self, host: str) -> bool:
+        """Whether it has in this crawl, so that an outage would be noticed."""
+        return self._outages.has_answered(host)
+
     def set_crawl_delay(self, host: str, seconds: float) -> None:
         """The least delay for a host, as its robots.txt asks; 0 for none."""
         if 0 < seconds < math.inf:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from crawler.backoff import DOWN
 from crawler.entry import Entry
 from crawler.fingerprint import fingerprint
 from crawler.frontier import Frontier
@@ -246,7 +247,11 @@ class Scheduler:
     def retry(self, entry: Entry, failure: Failure) -> bool:
         """Put a failed request back under its rank if the policy says so."""
         attempts = entry.attempts - self._was_in_vain(entry, failure)
-        wait = self._wait_before(failure, attempts)
+        judged = attempts
+        if failure.unreached and self._politeness.has_answered(entry.host):
+            # An outage is noticed at the third such failure, and all three may be this page's.
+            judged = max(1, attempts - (DOWN - 1))
+        wait = self._wait_before(failure, judged)
         if wait is None:
             return False
         entry.attempts = attempts

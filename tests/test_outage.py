@@ -163,6 +163,30 @@ def test_f24_one_page_that_always_breaks_is_not_waited_for() -> None:
     assert crawl.now < 10
 
 
+def test_f24_the_last_page_of_a_crawl_is_waited_for_too() -> None:
+    """The third attempt that fails tells that the host is down; they may all be the same page's."""
+
+    broken = iter([RESET])
+
+    def answer(url: str, now: float) -> tuple[float, Result]:
+        is_away = url.endswith("/7") and now < 20
+        return 0.1, next(broken, REFUSED) if is_away else GOOD
+
+    crawl = Crawl(pages(8), answer, slots=1)
+    assert (len(crawl.fetched), crawl.failed) == (8, {})
+
+
+def test_f24_one_page_that_is_never_reached_on_a_host_that_answers_is_not_waited_for() -> None:
+    """It may be of another port, or of https where there is only http."""
+
+    def answer(url: str, _: float) -> tuple[float, Result]:
+        return 0.1, REFUSED if url.endswith("/7") else GOOD
+
+    crawl = Crawl(pages(500), answer)
+    assert list(crawl.failed) == ["http://x/7"]
+    assert len(crawl.attempts) == 499 + 3 + 2
+
+
 def test_f24_robots_txt_is_waited_for_when_the_network_is_down() -> None:
     """The hosts of the second half are met while nobody can be reached."""
     urls = [*pages(60, "x"), *pages(1, *map(str, range(20))), *pages(60, "x")]
