@@ -34,7 +34,7 @@ from crawler.retry import RetryPolicy
 from crawler.scheduler import Scheduler
 
 NEEDS_NGINX = False
-SIZES = (100_000, 1_000_000, 10_000_000)
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 COLUMNS = {
     "us": "CPU, µs a URL",
     "own us": "of these the executor's",
