@@ -31,17 +31,33 @@ _MORE = "more requests in flight (-j, --concurrency) would help, if the site all
 
 
 def advise(
-    time: Mapping[str, float], *, seconds: float, cpu_seconds: float, mode: str, cores: int
+    time: Mapping[str, float],
+    *,
+    seconds: float,
+    cpu_seconds: float,
+    mode: str,
+    cores: int,
+    spider_seconds: float = 0.0,
+    soup_seconds: float = 0.0,
 ) -> str | None:
     """What to try next time, or None.
 
-    `time` are the shares, `cpu_seconds` what the engine's own process computed, threads included.
+    `time` are the shares, `cpu_seconds` what the engine's own process computed, threads included,
+    `spider_seconds` and `soup_seconds` what all pages took together, the latter of CPU.
     """
     if seconds < _SHORTEST:
         return None
+    if soup_seconds >= _MUCH * seconds:
+        took = f"making soups took {soup_seconds:.0f} s of computing in {seconds:.0f} s"
+        return f"{took}: response.css and response.xpath take a thirtieth of it"
     fetch, spider = time.get("fetch", 0.0), time.get("spider", 0.0)
     is_one_process = mode in ("sequential", "threads", "async")
     busy = cpu_seconds / seconds
+    if mode == "async":
+        spider = spider_seconds / seconds  # there is one loop, and nothing else runs meanwhile
+        if spider >= _MUCH and busy <= _MUCH:
+            held_up = f"spiders held up the event loop for {percent(spider)} of the time"
+            return f"{held_up}, hardly computing: --mode threads would have them wait side by side"
     if is_one_process and busy >= _ONE_CORE and fetch + spider >= _MUCH:
         return _of_a_busy_process(spider, busy=busy, cores=cores)
     for reason, sentence in _IDLE.items():

@@ -147,6 +147,8 @@ class Stats:
     """Hosts that gave nothing but refusals, or were given up, with their missing pages."""
     fetch_seconds: float = 0.0
     spider_seconds: float = 0.0
+    soup_seconds: float = 0.0
+    """CPU seconds of these in which `response.soup` was made."""
     seconds: float = 0.0
     """How long the crawl ran."""
     cpu_seconds: float = 0.0
@@ -502,6 +504,7 @@ class Engine:
         self.stats.body_bytes += result.body_bytes
         self.stats.fetch_seconds += result.fetch_seconds
         self.stats.spider_seconds += result.spider_seconds
+        self.stats.soup_seconds += result.soup_seconds
         if result.status is not None:
             _add_one(self.stats.statuses, result.status)
 

@@ -88,6 +88,8 @@ class Ranks:
         self._left_out: list[tuple[FollowUp, str]] = []
         self._left_out_before: dict[int, list[tuple[FollowUp, str]]] = {}
         """What was left out between two ranks; it counts when the second one is committed."""
+        self._without_page = 0
+        """Committed ranks whose pages were left out."""
         self.known = 0
         """No rank is above; in a crawl that wasn't resumed, how many were given."""
         self.skipped: dict[str, int] = {}
@@ -113,8 +115,7 @@ class Ranks:
 
     @property
     def _is_full(self) -> bool:
-        is_last = self._max_pages is not None and self.known >= self._max_pages
-        return is_last and not self._gaps
+        return not (self._gaps or self.has_room_for(0))
 
     @property
     def next_rank(self) -> int:
@@ -209,9 +210,16 @@ class Ranks:
         `www.`.
         """
         self._settle(self._left_out_before.pop(entry.rank, ()))
+        reason = self._why_no_page(entry, result)
+        if reason is not None:
+            self._without_page += 1
+            self._leave_out(reason, entry.target, entry.parent)
+        return reason
+
+    def _why_no_page(self, entry: Entry, result: Result) -> str | None:
         is_forbidden = result.failure is not None and result.failure.kind == "robots"
         if is_forbidden and not entry.is_start:
-            return self._leave_out("robots", entry.target, entry.parent)
+            return "robots"
         if not entry.target.history:
             return None
         mark = self.mark_of(entry.target)
@@ -222,9 +230,9 @@ class Ranks:
             self._scope.add_redirected(host(entry.target.url))
             return None
         if not is_new and not entry.request.dont_filter:
-            return self._leave_out("duplicate", entry.target, entry.parent)
+            return "duplicate"
         if not self._scope.allows(entry.target.url):
-            return self._leave_out("scope", entry.target, entry.parent)
+            return "scope"
         return None
 
     def follow(
@@ -347,12 +355,11 @@ class Ranks:
             self._leave_out(reason, link.request, link.parent)
             self._journal.done(link.place, Outcome(outcome=reason))
 
-    def _leave_out(self, reason: str, request: Request, parent: int | None) -> str:
+    def _leave_out(self, reason: str, request: Request, parent: int | None) -> None:
         if reason not in self.skipped and reason in ADVICE:
             log.warning("%s: %s is not followed: %s", reason, request.url, ADVICE[reason])
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
         self._skip({"url": request.url, "reason": reason, "parent": parent})
-        return reason
 
     def end_start(self, last: Entry, behind: Iterable[Entry]) -> None:
         """Take no more start requests, and forget those behind the last one that counts."""
@@ -395,15 +402,25 @@ class Ranks:
         return self._scope.allows(request.url)
 
     def has_room_for(self, more: int) -> bool:
-        """Whether that many further requests can get a rank."""
-        return self._max_pages is None or self.known + more < self._max_pages
+        """Whether yet another request can get a rank, after so many.
+
+        Those that turned out to be no pages of the crawl make room for others.
+        """
+        if self._max_pages is None:
+            return True
+        return self.known - self._without_page + more < self._max_pages
 
     # A resumed crawl.
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the journal's own."""
         families = None if self._families is None else self._families.state()
-        return {"starts": self._starts, "skipped": self.skipped, "families": families}
+        return {
+            "starts": self._starts,
+            "skipped": self.skipped,
+            "without_page": self._without_page,
+            "families": families,
+        }
 
     @property
     def undone(self) -> list[int]:
@@ -419,6 +436,7 @@ class Ranks:
             self.known = rank + 1
             done += 1
         self.skipped = state["skipped"]
+        self._without_page = state.get("without_page", 0)
         if self._families is not None and state.get("families") is not None:
             self._families.resume(state["families"])
         starts = 0

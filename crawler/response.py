@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json as jsonlib
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -115,6 +116,8 @@ class Response:
         self.headers = Headers(pairs)
         self.request = request if request is not None else Request(url)
         self._keep_fragments = keep_fragments
+        self.soup_seconds = 0.0
+        """CPU seconds that `soup` took to be made."""
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -167,8 +170,11 @@ class Response:
         from bs4 import BeautifulSoup
 
         text = self.text
+        began = time.thread_time()
         with _soups.turn():
-            return BeautifulSoup(text, "lxml")
+            soup = BeautifulSoup(text, "lxml")
+        self.soup_seconds = time.thread_time() - began
+        return soup
 
     @_made_once
     def lexbor(self) -> LexborHTMLParser:

@@ -80,6 +80,8 @@ class Result:
     answer_seconds: float | None = None
     """Until the answer began, where that tells how busy the host is: files may be large."""
     spider_seconds: float = 0.0
+    soup_seconds: float = 0.0
+    """CPU seconds of these for BeautifulSoup's tree of the page."""
     fetched_at: float = 0.0
     """When the answer was there, or a bare function began: seconds since 1970."""
     worker: int | None = None

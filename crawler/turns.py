@@ -27,9 +27,9 @@ class Turns:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for one's turn, and have it for the block."""
-        has_turn = self._lock.acquire(timeout=self._longest)
-        while not has_turn and time.monotonic() - self._began < self._longest:
-            has_turn = self._lock.acquire(timeout=self._longest)
+        has_turn = self._lock.acquire(blocking=False)
+        while not has_turn and (left := self._began + self._longest - time.monotonic()) > 0:
+            has_turn = self._lock.acquire(timeout=left)
         if not has_turn:
             yield
             return

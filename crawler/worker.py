@@ -405,7 +405,8 @@ async def _work(
         raise
     except BaseException as error:  # noqa: BLE001  (the one catch-all; also sys.exit() and asyncio's)
         failure = Failure("spider", _headline(error), traceback=_users_traceback(error))
-    return _result(exchange, started, fetched=fetched, given=given, failure=failure)
+    soup = argument.soup_seconds if isinstance(argument, Response) else 0.0
+    return _result(exchange, started, fetched=fetched, soup=soup, given=given, failure=failure)
 
 
 async def _fetch(
@@ -462,6 +463,7 @@ def _result(
     started: float,
     *,
     fetched: float | None = None,
+    soup: float = 0.0,
     given: _Given | None = None,
     redirect: str | None = None,
     failure: Failure | None = None,
@@ -480,6 +482,7 @@ def _result(
         body_bytes=len(exchange.body) if exchange is not None else 0,
         fetch_seconds=fetched - started,
         spider_seconds=now - fetched,
+        soup_seconds=soup,
         fetched_at=time.time() - (now - fetched),
     )
 

@@ -14,8 +14,18 @@ def advice(
     cpu: float = 0.1,
     mode: str = "threads",
     cores: int = 4,
+    spider_seconds: float = 0.0,
+    soup_seconds: float = 0.0,
 ) -> str | None:
-    return advise(shares, seconds=seconds, cpu_seconds=cpu * seconds, mode=mode, cores=cores)
+    return advise(
+        shares,
+        seconds=seconds,
+        cpu_seconds=cpu * seconds,
+        mode=mode,
+        cores=cores,
+        spider_seconds=spider_seconds,
+        soup_seconds=soup_seconds,
+    )
 
 
 MORE = "more requests in flight (-j, --concurrency) would help, if the site allows"
@@ -139,3 +149,28 @@ def test_a_crawl_that_was_short_or_balanced_gets_none(
     shares: dict[str, float], seconds: float, mode: str
 ) -> None:
     assert advice(shares, seconds=seconds, mode=mode) is None
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
+def test_soups_are_named_when_they_are_what_takes_long(mode: str) -> None:
+    shares = {"spider": 0.9, "fetch": 0.1}
+    assert advice(shares, cpu=0.9, mode=mode, soup_seconds=31) == (
+        "making soups took 31 s of computing in 60 s: "
+        "response.css and response.xpath take a thirtieth of it"
+    )
+    few = advice(shares, cpu=0.9, mode=mode, soup_seconds=29)
+    assert few is None or "soups" not in few
+
+
+def test_spiders_that_hold_up_the_event_loop_are_named() -> None:
+    """All other requests wait meanwhile, which looks like slow fetching."""
+    shares = {"fetch": 0.43, "other": 0.4, "spider": 0.06}
+    assert advice(shares, mode="async", spider_seconds=57) == (
+        "spiders held up the event loop for 95 % of the time, hardly computing: "
+        "--mode threads would have them wait side by side"
+    )
+    assert advice(shares, mode="async", cpu=0.97, spider_seconds=57) == (
+        "spiders took 95 % of the time, computing: --mode processes would use all 4 cores"
+    )
+    assert advice(shares, mode="async", spider_seconds=20) is None
+    assert advice(shares, mode="threads", spider_seconds=57) is None

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 import crawler
+from command_line import spider_file
 from conftest import REPOSITORY
 from crawler import demo
 from crawler.demo import PracticeSite
@@ -64,6 +65,28 @@ def test_f22_every_mode_writes_the_same_bytes(
     result = crawler.run(QIUSHIBAIKE, pages=13, site=rough_site.url, output="posts.json", **way)
     assert (result.exit_code, result.stats.pages, result.stats.items) == (0, 13, 325)
     assert (tmp_cwd / "posts.json").read_bytes() == expected
+
+
+SOUPS = """
+def soups(response):
+    return {"title": str(response.soup.title)}
+
+def selectors(response):
+    return {"title": response.css("title").get()}
+"""
+
+
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
+def test_what_soups_take_is_told_by_every_mode(
+    mode: str, rough_site: PracticeSite, tmp_cwd: Path
+) -> None:
+    file = spider_file(tmp_cwd / "soups.py", SOUPS)
+    urls = [f"{rough_site.url}/empty"]
+    soups, selectors = (
+        crawler.run(f"{file}:{name}", urls=urls, mode=mode).stats for name in ("soups", "selectors")
+    )
+    assert soups.soup_seconds > 0
+    assert selectors.soup_seconds == 0
 
 
 @pytest.mark.parametrize("way", WAYS[:1] + WAYS[3:4] + WAYS[5:6], ids=name_of)

@@ -52,6 +52,22 @@ def test_who_takes_too_long_keeps_nobody_waiting() -> None:
         pass
 
 
+def test_who_comes_when_it_took_too_long_already_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("crawler.turns.time.monotonic", lambda: now)
+    turns = Turns(longest=1_000)
+
+    def enter() -> bool:
+        with turns.turn():
+            return True
+
+    with ThreadPoolExecutor(1) as pool, turns.turn():
+        now = 1_001.0
+        assert pool.submit(enter).result(30)
+
+
 def test_who_fails_gives_the_turn_back() -> None:
     turns = Turns(longest=60)
     for _ in range(2):

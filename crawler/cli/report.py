@@ -132,6 +132,8 @@ def _details(stats: Stats, mode: str) -> Iterator[str]:
         stats.time,
         seconds=stats.seconds,
         cpu_seconds=stats.cpu_seconds,
+        spider_seconds=stats.spider_seconds,
+        soup_seconds=stats.soup_seconds,
         mode=mode,
         cores=_cores(),
     )
