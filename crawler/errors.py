@@ -19,7 +19,7 @@ A page that fails is no exception: it is a `Failure` in the result (see `crawler
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from crawler.result import Failure
@@ -107,6 +107,13 @@ class FetchError(CrawlError):
 
 class PageTimeoutError(CrawlError, TimeoutError):
     """A page took longer than it may, fetching and spider together; or a task of `map` did."""
+
+    @classmethod
+    def left_behind(cls, seconds: float) -> Self:
+        """It goes on in its thread, and nobody waits for it."""
+        return cls(
+            f"not finished after {seconds:g} s; left behind: only mode processes can stop it"
+        )
 
 
 class WorkerDiedError(CrawlError):

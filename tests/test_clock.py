@@ -67,7 +67,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[CrawlResult, bytes]:
     ],
     ids=lambda way: "-".join(map(str, way.values())),
 )
-def test_b7_a_clock_that_jumps_changes_nothing(
+def test_f26_b7_a_clock_that_jumps_changes_nothing(
     way: dict[str, Any], calm: tuple[CrawlResult, bytes], tmp_cwd: Path
 ) -> None:
     """An hour forward or back at every reading."""

@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from command_line import CRAWL, spider_file
 from conftest import told
 from crawler import demo
 from crawler.output import parse_target, publish_items
+from deadline import wait_until
 
 MODES = {
     "sequential": ["--mode", "sequential"],
@@ -81,6 +83,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         assert len(json.loads(output)) > 70
         assert failed.count(b"\n") > 3
         yield Place(folder, url, output, failed)
+
+
+def requests_seen(url: str) -> int:
+    """How many requests the site has had."""
+    with urllib.request.urlopen(f"{url.partition('/graph')[0]}/stats") as answer:
+        return int(json.load(answer)["requests"])
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -168,6 +176,28 @@ def test_f1_killed_at_any_moment_and_resumed_nothing_changes(place: Place, tmp_p
             kills, crawls = future.result()
             told.append(f"kill -9, {mode}: {kills} kills in {crawls} crawls (seed {seed})")
             assert kills >= KILLS
+
+
+def test_f1_a_resumed_crawl_goes_on_at_once(place: Place, tmp_path: Path) -> None:
+    """It asks for the next page before it is at an end, which tells how long it took to begin."""
+    spider_file(tmp_path / "graph.py", GRAPH)
+    process = subprocess.Popen(
+        place.command("--delay", "0.01"), cwd=tmp_path, stderr=subprocess.DEVNULL, process_group=0
+    )
+    wait_until(lambda: [*tmp_path.glob("output/runs/graph/2*/items.jsonl")])
+    parts = tmp_path.glob("output/runs/graph/2*/items.jsonl")
+    part = next(parts)
+    wait_until(lambda: part.stat().st_size > 0)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = requests_seen(place.url)
+    began = time.monotonic()
+    resumed = subprocess.Popen([*CRAWL, "resume"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    wait_until(lambda: requests_seen(place.url) > before)
+    seconds = time.monotonic() - began
+    assert resumed.wait(60) == 3
+    assert files(tmp_path) == (place.output, place.failed)
+    told.append(f"kill -9: the resumed crawl asked for its next page after {seconds:.1f} s")
 
 
 def test_f1_killed_and_resumed_other_formats_have_the_same_bytes(
@@ -381,10 +411,12 @@ def test_f6_a_full_disk_for_the_output_alone(place: Place, tmp_path: Path) -> No
 
 def test_f8_a_disk_that_is_read_only_from_the_start(place: Place, tmp_path: Path) -> None:
     spider_file(tmp_path / "graph.py", GRAPH)
+    before = requests_seen(place.url)
     with mounted(tmp_path / "output", "size=2m,ro"):
         done = run(place.command(), tmp_path)
     assert done.returncode == 2
     assert "can't write" in done.stderr
+    assert requests_seen(place.url) == before
 
 
 # ---- What is damaged is refused, and left as it is ----

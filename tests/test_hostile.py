@@ -6,7 +6,7 @@ are one function's business stand in that function's tests, by the same ids: `py
 
 | row | why it isn't tested here |
 |---|---|
-| S1, S2, T12, H27's cap | cookies are not kept; that none is sent back is in test_fetchers |
+| S1, S2, L4, T12, H27's cap | the engine keeps cookies: test_cookies, test_sessions |
 | S3, S14 | there is no setting for credentials but those of a proxy |
 | S6, S7, L3 | test_fetchers: one proxy for all, whatever the environment says |
 | S16, T8 | nothing here listens |
@@ -14,7 +14,8 @@ are one function's business stand in that function's tests, by the same ids: `py
 | L2, L5 | verification can't be switched off; no temporary file while fetching |
 | L14 | no XML is read |
 | L15 | there is no sanitiser |
-| L13, L16, L17 | html.parser, a page's selectors and robots.txt are not used |
+| L13, L16 | html.parser isn't used, nor selectors that a page brings |
+| L17 | robots.txt: test_robots |
 | T4, T5, T6, T7, T9, T13 | files, terminals: test_publish, test_output, test_escape, test_layers |
 | T10 | regular expressions of the user's own settings are trusted |
 | DNS that hangs | getaddrinfo can't be told to hurry; the resolver's own limits hold (10 s or so) |
@@ -163,7 +164,7 @@ def crawled(request: pytest.FixtureRequest) -> Iterator[Crawled]:
 
 
 @pytest.mark.parametrize(("row", "path", "outcome"), ROWS, ids=[row for row, _, _ in ROWS])
-def test_a_bad_page_has_one_outcome_and_the_next_is_good(
+def test_f28_a_bad_page_has_one_outcome_and_the_next_is_good(
     crawled: Crawled, row: str, path: str, outcome: str
 ) -> None:
     assert crawled.outcomes(path) == [outcome]

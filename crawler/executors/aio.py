@@ -252,8 +252,7 @@ class AsyncExecutor(Executor):
         self._loop = _Loop(self._seats, self._setup)
         for task in tasks:
             if task is culprit:
-                message = f"not finished after {limit:g} s; left behind"
-                task.future.set_exception(PageTimeoutError(message))
+                task.future.set_exception(PageTimeoutError.left_behind(limit))
             else:
                 task.started = task.running = task.given_up = None
                 self._loop.put(task)

@@ -74,7 +74,7 @@ class ThreadExecutor(Executor):
                 return left
             del self._running[future]
         self._start(task.seat)
-        future.set_exception(PageTimeoutError(f"not finished after {limit:g} s; left behind"))
+        future.set_exception(PageTimeoutError.left_behind(limit))
         return 0.0
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
