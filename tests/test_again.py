@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import crawler
 from command_line import CRAWL, crawl, spider_file
-from crawler import Request
+from crawler import Request, Response
 from crawler.again import FAILED, ITEMS, RETRIED, merged, put_back
 from crawler.collector import Collector
 from crawler.demo import PracticeSite
@@ -476,6 +477,25 @@ def test_what_can_not_be_retried_is_refused(flaky: str, site: PracticeSite) -> N
     (folder / JOURNAL).write_bytes(journal)
     assert [path.name for path in Path("output/runs/flaky").glob("2*/")] == [folder.name]
     assert crawl("retry", folder.name).returncode == 0
+
+
+def test_a_run_that_a_program_began_can_be_neither_retried_nor_resumed(
+    tmp_cwd: Path, site: PracticeSite
+) -> None:
+    """A function and its arguments can't be found again by their names."""
+
+    def gone(response: Response) -> None:
+        pass
+
+    urls = [f"{site.url}/status/404?{number}" for number in range(20)]
+    crawler.run(gone, urls=urls, output="output/x.json")
+    done = crawl("retry", "gone")
+    assert done.returncode == 2
+    assert "what `crawl run` began can be retried" in done.stderr
+    crawler.run(gone, urls=urls, output="output/x.json", max_failures=1, workers=1)
+    done = crawl("resume", "gone")
+    assert done.returncode == 2
+    assert "crawler.run(..., resume=True) resumes the last run" in done.stderr
 
 
 def test_an_end_that_nobody_saw_is_refused(tmp_cwd: Path, site: PracticeSite) -> None:

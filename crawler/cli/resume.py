@@ -38,7 +38,8 @@ def resume(
     facts = _find(run, Path(output_dir) if output_dir else OUTPUT_FOLDER)
     folder = facts["folder"].absolute()
     here = Path.cwd()
-    asked = Asked.again(facts, settings).go_home(folder)
+    in_program = "there, crawler.run(..., resume=True) resumes the last run"
+    asked = Asked.again(facts, settings, otherwise=in_program).go_home(folder)
     crawl_and_report(asked, resume=folder, progress=progress, quiet=quiet, here=here)
 
 

@@ -46,7 +46,8 @@ def retry(
         return
     folder = facts["folder"].absolute()
     here = Path.cwd()
-    asked = Asked.again(facts, settings).go_home(folder)
+    by_command = "what `crawl run` began can be retried"
+    asked = Asked.again(facts, settings, otherwise=by_command).go_home(folder)
     notice = f"fetching {plural(failed, 'failed page')} of {facts['id']} again{stays}"
     crawl_and_report(asked, retry=folder, notice=notice, progress=progress, quiet=quiet, here=here)
 

@@ -44,10 +44,10 @@ class Asked:
         return Path(self.output_dir) if self.output_dir else OUTPUT_FOLDER
 
     @classmethod
-    def again(cls, facts: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+    def again(cls, facts: Mapping[str, Any], given: Mapping[str, Any], *, otherwise: str) -> Self:
         """What an earlier run was asked for; settings that are `given` take the place of its own.
 
-        Raises UsageError if it wasn't begun by a command.
+        Raises UsageError, with what can be done `otherwise`, if it wasn't begun by a command.
         """
         from crawler.errors import UsageError
         from crawler.proxy import is_without_password
@@ -55,8 +55,8 @@ class Asked:
         kept = facts.get("asked")
         if kept is None:
             raise UsageError(
-                f"{facts['folder'].absolute()} was begun by a program, so nobody knows how to go "
-                "on with it; there, crawler.run(..., resume=True) resumes the last run"
+                f"{facts['folder'].absolute()} was begun by a program, so its spider and settings "
+                f"are not known; {otherwise}"
             )
         known = {field.name for field in fields(cls)}
         given = {key: value for key, value in given.items() if value not in (None, ())}
