@@ -302,7 +302,7 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 def test_a_goal_is_met_missed_or_not_measured() -> None:
-    goal = goals.Goal("docs", "a ratio", True, 9.0, lambda s: 10.0 if s.figures else 8.0)
+    goal = goals.Goal("docs", "a ratio", True, 9.0, lambda s: 10.0 if s.figures else 8.0, "")
     assert goal.row(a_section()) == ["a ratio", "≥ 9.00", "10.0", "yes"]
     assert goal.row(section.Section("docs")) == ["a ratio", "≥ 9.00", "8.00", "**no**"]
     assert goal.row(None) == ["a ratio", "≥ 9.00", "not measured", ""]
@@ -316,6 +316,28 @@ def test_a_goal_that_is_missed_comes_with_its_reason() -> None:
     told = goals.table({"docs": slow})
     assert told.count(goals.LIBRARIES) == 1
     assert goals.ONE_CORE not in told
+
+
+def test_every_goal_has_a_reason_in_case_that_it_is_missed() -> None:
+    for goal in goals.GOALS:
+        assert len(goal.why_not) > 80, goal.text
+
+
+def test_items_have_to_cost_less_with_fast_and_no_memory() -> None:
+    found = section.Section("items", figures={"crawls": {}, "items": {}})
+    for name, memory in ((goals.LINES, 52.0), (goals.NO_ITEMS, 40.0)):
+        found.figures["crawls"][name] = {"memory": [memory]}
+    found.figures["items"][goals.LINES] = {"us": [6.9]}
+    rows = [goal.row(found) for goal in goals.GOALS if goal.workload == "items"]
+    assert [row[1:] for row in rows if row[0].endswith(goals.LINES)] == [
+        ["≤ 12.0", "6.90", "yes"],
+        ["≤ 5.00", "6.90", "**no**"],
+        ["≤ 1.10", "1.30", "**no**"],
+    ]
+    told = goals.table({"items": found})
+    assert goals.SAME_BYTES in told
+    assert goals.WINDOW in told
+    assert goals.ITEMS not in told
 
 
 @pytest.mark.parametrize("which", ["core", "fast"])
