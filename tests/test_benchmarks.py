@@ -23,7 +23,7 @@ from benchmarks.missing import what_is_missing
 from benchmarks.programs import Program
 from benchmarks.rounds import HERE, Bench, Runs
 from benchmarks.table import number, of_runs, spread
-from benchmarks.workloads import NAMES, parts, workload
+from benchmarks.workloads import NAMES, frontier, parts, workload
 from benchmarks.workloads.growth import slope_and_steps
 from conftest import REPOSITORY
 from crawler import demo
@@ -346,6 +346,12 @@ def test_the_parts_of_a_page_are_measured_one_by_one(which: str) -> None:
         found = parts._in_process(which, [f"{site.url}/text/page/{page}/" for page in range(1, 6)])
     assert set(found) == {"fetch", "decode", "parse", "links", "requests"}
     assert all(milliseconds > 0 for milliseconds in found.values())
+
+
+def test_the_profile_shares_out_the_time_of_a_url(tmp_path: Path) -> None:
+    shares = frontier.profile(500, tmp_path / "x.sqlite")
+    assert sum(shares.values()) == pytest.approx(100)
+    assert {"ranks", "engine", "journal", frontier.OWN, frontier.PYTHONS} <= set(shares)
 
 
 def test_the_document_is_made_from_its_figures(tmp_path: Path) -> None:
