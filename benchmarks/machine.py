@@ -15,7 +15,7 @@ from benchmarks.meter import REPOSITORY
 
 OURS = (
     *("crawl-in-order", "requests", "urllib3", "lxml", "parsel", "beautifulsoup4"),
-    *("aiohttp", "uvloop", "selectolax", "ada-url", "orjson"),
+    *("aiohttp", "uvloop", "selectolax", "pyarrow", "zstandard"),
 )
 PEERS = (
     *("scrapy", "twisted", "crawlee", "impit", "parsel", "aiohttp", "uvloop"),
