@@ -13,7 +13,7 @@ HEAD = """# Benchmarks
 
 ```console
 # apt-get install nginx-light wget2 wrk python3-doc postgresql-doc-15
-$ pip install -e '.[async,fast]' psutil -r benchmarks/peers.txt
+$ pip install -e '.[async,fast,parquet,zstd]' psutil -r benchmarks/peers.txt
 $ python -m benchmarks --write docs/benchmarks.md
 ```
 
@@ -26,7 +26,9 @@ shown, and in brackets the lowest and the highest. CPU is user and system time o
 processes, memory the highest sum of their proportional set sizes; the server (nginx) is in
 neither. Every answer is compared page by page, title and links, with what the site's files hold; a
 program that misses one gets no figure. Ours runs with order, journal and robots.txt, as always.
-Where the load of the machine is above 2, others were using it too: then only ratios tell anything.
+Each program, and the server, adds to the load of the machine, up to one for each of its processes.
+Where it is above the number of cores, processes waited for each other, these or those of others
+who were using the machine: then only ratios tell anything.
 """
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from urllib.error import HTTPError
@@ -19,11 +20,12 @@ from benchmarks import __main__ as front_door
 from benchmarks import document, goals, nginx, programs, section, sites
 from benchmarks.answers import WrongAnswerError, check, check_urls, mark, pages_in, pages_of
 from benchmarks.meter import Cost, measure
-from benchmarks.missing import what_is_missing
+from benchmarks.missing import debian_packages, what_is_missing
 from benchmarks.programs import Program
 from benchmarks.rounds import HERE, Bench, Runs
 from benchmarks.table import number, of_runs, spread
 from benchmarks.workloads import NAMES, frontier, parts, workload
+from benchmarks.workloads.docs import SITES
 from benchmarks.workloads.growth import slope_and_steps
 from conftest import REPOSITORY
 from crawler import demo
@@ -236,6 +238,26 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(
     assert lines[3] == "  /no/such/python -m pip install -r benchmarks/peers.txt"
 
 
+def test_each_workload_asks_for_what_it_needs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("benchmarks.nginx.missing", lambda: "nginx")
+    monkeypatch.setattr("benchmarks.missing.SITES", dict.fromkeys(SITES, tmp_path / "nothing"))
+    monkeypatch.setattr("benchmarks.missing.packages_missing", lambda python, packages: packages)
+    python, postgres = goals.PYTHON, goals.POSTGRES
+    assert debian_packages(["frontier", "formats"]) == []
+    assert debian_packages(["items"]) == ["nginx-light"]
+    assert debian_packages(["soup"]) == ["nginx-light", postgres]
+    assert debian_packages(["soup", "parts"]) == ["nginx-light", postgres, python]
+    assert debian_packages(["docs"]) == ["nginx-light", "wget2", "wrk", python, postgres]
+    lines = "\n".join(what_is_missing(["formats"], Bench(tmp_path, python="python")))
+    assert "in python: pyarrow, zstandard\n  python -m pip install -e '.[parquet,zstd]'" in lines
+    assert "pyarrow" not in "\n".join(what_is_missing(["frontier"], Bench(tmp_path)))
+    for needed in (*debian_packages(NAMES), "parquet", "zstd"):
+        assert needed in document.HEAD.partition("makes this document")[0]
+
+
 def test_the_front_door_says_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         front_door.main(["dcos"])
@@ -338,6 +360,25 @@ def test_items_have_to_cost_less_with_fast_and_no_memory() -> None:
     assert goals.SAME_BYTES in told
     assert goals.WINDOW in told
     assert goals.ITEMS not in told
+
+
+def test_the_parts_of_both_parsers_are_measured_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def measured(bench: Bench, program: Program, start: str, urls: list[str]) -> dict[str, float]:
+        asked.append(program.name)
+        return dict.fromkeys(parts.ROWS, float(len(asked)))
+
+    monkeypatch.setattr(parts, "SITES", {"a site": tmp_path})
+    monkeypatch.setattr(parts, "_parts", measured)
+    monkeypatch.setattr(parts, "pages_in", lambda folder, starts: dict.fromkeys(starts, ""))
+    monkeypatch.setattr(nginx, "serve", lambda folder, scratch: nullcontext(["http://x"]))
+    monkeypatch.setattr(Bench, "missing", lambda bench, program: None)
+    found = parts.measure(Bench(tmp_path, rounds=2))
+    assert asked == ["ours, async", "ours, async, fast"] * 2
+    assert found.tables[0].rows[0][1:] == ["2.00 (1.00 to 3.00)", "3.00 (2.00 to 4.00)"]
 
 
 @pytest.mark.parametrize("which", ["core", "fast"])
