@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +13,15 @@ import urllib.request
 from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
 from urllib.error import HTTPError
 
 import psutil
 import pytest
 
 from benchmarks import __main__ as front_door
-from benchmarks import document, goals, nginx, programs, section, sites
+from benchmarks import document, goals, machine, nginx, programs, section, sites
 from benchmarks.answers import WrongAnswerError, check, check_urls, mark, pages_in, pages_of
 from benchmarks.meter import Cost, measure
 from benchmarks.missing import debian_packages, what_is_missing
@@ -268,6 +272,98 @@ def test_the_front_door_says_what_it_does_not_know(capsys: pytest.CaptureFixture
     assert "no peer has 'scrapie' in its name; there are: Scrapy; " in capsys.readouterr().err
 
 
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """By workload: what it returns, or raises, instead of being measured; those not asked stay."""
+    answers: dict[str, Any] = {}
+    needs_nginx = {name: workload(name).NEEDS_NGINX for name in NAMES}
+
+    def instead(name: str) -> Any:
+        def measure(bench: Bench) -> section.Section:
+            answer = answers.pop(name)
+            if isinstance(answer, Exception):
+                raise answer
+            assert isinstance(answer, section.Section)
+            return answer
+
+        return SimpleNamespace(__doc__=name, NEEDS_NGINX=needs_nginx[name], measure=measure)
+
+    monkeypatch.setattr(front_door, "workload", instead)
+    monkeypatch.setattr(front_door, "what_is_missing", lambda names, bench: [])
+    monkeypatch.setattr(front_door, "debian_packages", lambda names: [])
+    monkeypatch.setattr(machine, "versions", lambda python, packages: "")
+    return answers
+
+
+def test_a_workload_that_is_given_up_stops_no_other(
+    measured: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured["order"] = WrongAnswerError("840 pages are missing")
+    measured["mapping"] = section.Section("mapping", notes=["All is well."])
+    assert front_door.main(["order", "mapping"]) == 1
+    said = capsys.readouterr()
+    assert "order was given up: 840 pages are missing" in said.err
+    assert "## mapping" in said.out
+    assert "All is well." in said.out
+    measured["mapping"] = section.Section("mapping")
+    assert front_door.main(["mapping"]) == 0
+
+
+def test_figures_of_other_workloads_are_kept(measured: dict[str, Any], tmp_path: Path) -> None:
+    section.save({"docs": a_section()}, tmp_path / "x.json")
+    measured["mapping"] = section.Section("mapping", figures={"a": {"b": {"us": [1.0]}}})
+    measured["order"] = OSError("no")
+    assert front_door.main(["order", "mapping", "--write", str(tmp_path / "x.md")]) == 1
+    kept = section.load(tmp_path / "x.json")
+    assert list(kept) == ["docs", "mapping"]
+    assert kept["docs"] == a_section()
+    assert kept["mapping"].figures == {"a": {"b": {"us": [1.0]}}}
+    assert (tmp_path / "x.md").read_text() == document.whole(kept)
+
+
+def test_without_psutil_nothing_is_measured(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_door, "packages_missing", lambda python, packages: packages)
+    measured["mapping"] = section.Section("mapping")
+    assert front_door.main(["mapping"]) == 2
+    assert list(measured) == ["mapping"]
+
+
+def test_without_nginx_only_what_needs_it_is_left_out(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_door, "debian_packages", lambda names: ["nginx-light"])
+    measured["docs"] = section.Section("docs")
+    measured["mapping"] = section.Section("mapping")
+    assert front_door.main(["docs", "mapping"]) == 0
+    assert list(measured) == ["docs"]
+    assert front_door.main(["docs"]) == 2
+    assert list(measured) == ["docs"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_that_of_the_beginning(
+    measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "x.md"
+    written.touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *arguments], check=True)
+    monkeypatch.setattr(machine, "REPOSITORY", tmp_path)
+    machine.commit.cache_clear()
+    monkeypatch.setattr(front_door, "say", lambda _: written.write_text("changed meanwhile"))
+    measured.update({name: section.Section(name) for name in ("order", "mapping")})
+    assert front_door.main(["order", "mapping", "--write", str(written)]) == 0
+    ours = [found.facts["ours"] for found in section.load(tmp_path / "x.json").values()]
+    assert re.fullmatch(r"commit [0-9a-f]{7,}", ours[0])
+    assert ours[1] == ours[0]
+    machine.commit.cache_clear()
+    assert machine.commit() == f"{ours[0]}-dirty"
+    machine.commit.cache_clear()
+
+
 def test_every_workload_says_what_it_asks() -> None:
     for name in NAMES:
         assert len(workload(name).__doc__ or "") > 80, name
@@ -412,9 +508,26 @@ def test_no_figure_of_the_document_is_typed() -> None:
 
 def test_the_document_says_what_each_peer_does() -> None:
     about = document.peers()
-    for file in (HERE / "peers").glob("with_*.py"):
-        assert f"peers/{file.name}" in about
+    told = "What we do and it doesn't"
+    for file in (HERE / "peers").glob("[!_]*.py"):
+        _, found, rest = about.partition(f"`peers/{file.name}`: ")
+        assert found
+        assert told in " ".join(rest.partition("\n`")[0].split()) or "rest is as in with_" in rest
+    for tool in (programs.WGET2, programs.WRK):
+        assert f"`{' '.join(tool.command)}`: {tool.about}" in about
+    assert all(peer.about for peer in programs.PEERS if peer.tool)
     assert "What it does and we don't: middlewares," in about
+
+
+def test_what_a_bad_day_costs_stands_below_both_days() -> None:
+    found = section.Section("faults")
+    for day, cpu in (("good", [1.0, 2.0, 3.0]), ("bad", [2.5, 2.4, 9.0])):
+        found.figures[day] = {"ours, async": {"cpu": cpu}}
+    found.figures["good"]["Scrapy"] = {"cpu": [4.0]}
+    told = document.of_section(found, "")
+    assert "**What the bad day costs**\n\n|  | CPU, ms a page |" in told
+    assert "| ours, async | 0.50 |" in told
+    assert "Scrapy" not in told
 
 
 def test_slopes_tell_growth_that_is_not_in_proportion() -> None:
