@@ -97,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not names:
                 return 2
         compileall.compile_dir(REPOSITORY / "crawler", quiet=1)  # as pip does with the peers
+        machine.commit()
         is_whole = True
         for name in names:
             say(f"{name}: {bench.rounds} rounds")

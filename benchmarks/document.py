@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 
 from benchmarks import goals
+from benchmarks.programs import PEERS
 from benchmarks.rounds import HERE
 from benchmarks.section import Section
-from benchmarks.workloads import NAMES, workload
+from benchmarks.workloads import NAMES, faults, workload
 
 HEAD = """# Benchmarks
 
 ```console
 # apt-get install nginx-light wget2 wrk python3-doc postgresql-doc-15
-$ pip install -e '.[async,fast]' psutil -r benchmarks/peers.txt
+$ pip install -e '.[async,fast,parquet,zstd]' psutil -r benchmarks/peers.txt
 $ python -m benchmarks --write docs/benchmarks.md
 ```
 
@@ -26,10 +27,18 @@ shown, and in brackets the lowest and the highest. CPU is user and system time o
 processes, memory the highest sum of their proportional set sizes; the server (nginx) is in
 neither. Every answer is compared page by page, title and links, with what the site's files hold; a
 program that misses one gets no figure. Ours runs with order, journal and robots.txt, as always.
-Where the load of the machine is above 2, others were using it too: then only ratios tell anything.
+Each program, and the server, adds to the load of the machine, up to one for each of its processes.
+Where it is above the number of cores, processes waited for each other, these or those of others
+who were using the machine: then only ratios tell anything.
 """
 
+PEERS_ABOUT = """\
+Those whose names begin with `with_` do the same as `benchmarks/spiders/pages.py` does for us: title
+and links of every page, all followed. The others do less, and say so.
+"""
 
+_MORE = {"faults": faults.difference}
+"""By workload: a table that is made from its figures."""
 _PLACE = ("machine", "ours", "peers", "tools")
 
 
@@ -45,6 +54,8 @@ def of_section(section: Section, about: str) -> str:
     """A workload's part of it: what it asks, its tables, when and how often it was measured."""
     parts = [f"## {section.workload}\n", about.strip() + "\n"]
     parts += [table.markdown() for table in section.tables]
+    if section.workload in _MORE:
+        parts += [_MORE[section.workload](section).markdown()]
     parts += [f"{note}\n" for note in section.notes]
     if section.facts:
         parts += ["Measured on {date}; rounds: {rounds}; {load}.\n".format_map(section.facts)]
@@ -52,13 +63,12 @@ def of_section(section: Section, about: str) -> str:
 
 
 def peers() -> str:
-    """What each peer is, in the words of its own file."""
-    parts = ["## The peers\n", "Each does the same as `benchmarks/spiders/pages.py` does for us.\n"]
-    for file in sorted((HERE / "peers").glob("*_*.py")):
-        if file.stem == "__init__":
-            continue
+    """What each peer is, in the words of its own file; tools, with their options, in ours."""
+    parts = ["## The peers\n", PEERS_ABOUT]
+    for file in sorted((HERE / "peers").glob("[!_]*.py")):
         about = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         parts += [f"`peers/{file.name}`: {about}\n"]
+    parts += [f"`{' '.join(peer.command)}`: {peer.about}\n" for peer in PEERS if peer.about]
     return "\n".join(parts)
 
 

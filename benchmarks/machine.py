@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from benchmarks.meter import REPOSITORY
 
 OURS = (
     *("crawl-in-order", "requests", "urllib3", "lxml", "parsel", "beautifulsoup4"),
-    *("aiohttp", "uvloop", "selectolax", "ada-url", "orjson"),
+    *("aiohttp", "uvloop", "selectolax", "pyarrow", "zstandard"),
 )
 PEERS = (
     *("scrapy", "twisted", "crawlee", "impit", "parsel", "aiohttp", "uvloop"),
@@ -31,7 +32,7 @@ def facts(python: str, peers_python: str, rounds: int) -> dict[str, str]:
         "machine": _machine(),
         "load": f"the load at its end was {os.getloadavg()[0]:.1f}; {_speed()}",
         "rounds": str(rounds),
-        "ours": ", ".join(filter(None, [_commit(), versions(python, OURS)])),
+        "ours": ", ".join(filter(None, [commit(), versions(python, OURS)])),
         "peers": versions(peers_python, PEERS),
         "tools": ", ".join(filter(None, (_tool(name, TOOLS[name]) for name in TOOLS))),
     }
@@ -74,7 +75,9 @@ def _speed() -> str:
     return f"ten million additions took Python {time.process_time() - began:.2f} CPU seconds"
 
 
-def _commit() -> str:
+@cache
+def commit() -> str:
+    """What is measured. Ask before the first document is written: that changes the tree."""
     git = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=True)

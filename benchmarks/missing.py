@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks import nginx
 from benchmarks.rounds import Bench, packages_missing
-from benchmarks.workloads import workload
+from benchmarks.workloads import needs, workload
 from benchmarks.workloads.docs import SITES
 
 OWN_PACKAGES = ("psutil",)
@@ -25,8 +24,7 @@ def debian_packages(names: Sequence[str]) -> list[str]:
         wanted += ["nginx-light"] if nginx.missing() else []
     if "docs" in names:
         wanted += [tool for tool in ("wget2", "wrk") if shutil.which(tool) is None]
-        wanted += [package for package, folder in SITES.items() if not Path(folder).exists()]
-    return wanted
+    return wanted + [site for site in needs("NEEDS_SITES", names) if not SITES[site].exists()]
 
 
 def what_is_missing(names: Sequence[str], bench: Bench) -> list[str]:
@@ -35,8 +33,13 @@ def what_is_missing(names: Sequence[str], bench: Bench) -> list[str]:
     debian = debian_packages(names)
     if debian:
         lines += [f"missing: {', '.join(debian)}", f"  apt-get install {' '.join(debian)}"]
-    for what, installs in ((OWN_PACKAGES, "psutil"), (EXTRA_PACKAGES, "-e '.[async,fast]'")):
-        packages = packages_missing(bench.python, what)
+    formats = tuple(needs("NEEDS_PACKAGES", names))
+    for what, installs in (
+        (OWN_PACKAGES, "psutil"),
+        (EXTRA_PACKAGES, "-e '.[async,fast]'"),
+        (formats, "-e '.[parquet,zstd]'"),
+    ):
+        packages = what and packages_missing(bench.python, what)
         if packages:
             lines += [
                 f"missing for ours, in {bench.python}: {', '.join(packages)}",

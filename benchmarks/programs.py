@@ -55,6 +55,8 @@ class Program:
     check: Check = pages_are_right
     environment: tuple[tuple[str, str], ...] = ()
     is_ours: bool = False
+    about: str = ""
+    """What it does, of a tool that no file in peers/ tells of."""
 
 
 def ours(
@@ -107,6 +109,9 @@ WGET2 = Program(
     ),
     tool="wget2",
     check=files_are_there,
+    about="A program in C that follows the site's links and saves its files. What it does and we "
+    "don't, as it is set here: nothing. What we do and it doesn't: run a spider, so that it writes "
+    "neither titles nor links; order, a journal, robots.txt, retries.",
 )
 WRK = Program(
     "floor: wrk, the server",
@@ -114,6 +119,9 @@ WRK = Program(
     tool="wrk",
     check=all_were_answered,
     environment=(("PATHS", "{paths}"),),
+    about="It makes load for servers: asks for the site's pages again and again, three seconds "
+    "long, and drops what comes (`peers/paths.lua` tells it the paths). It isn't a crawler at all; "
+    "no program here can be faster than the server is with it.",
 )
 
 PEERS = [SCRAPY, SCRAPY_BY_HAND, CRAWLEE, LOOP, POOL, SOUP, WGET2, WRK]

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
 from urllib.error import HTTPError
 
 import psutil
 import pytest
 
 from benchmarks import __main__ as front_door
-from benchmarks import document, goals, nginx, programs, section, sites
+from benchmarks import document, goals, machine, nginx, programs, section, sites
 from benchmarks.answers import WrongAnswerError, check, check_urls, mark, pages_in, pages_of
 from benchmarks.meter import Cost, measure
-from benchmarks.missing import what_is_missing
+from benchmarks.missing import debian_packages, what_is_missing
 from benchmarks.programs import Program
 from benchmarks.rounds import HERE, Bench, Runs
 from benchmarks.table import number, of_runs, spread
-from benchmarks.workloads import NAMES, parts, workload
+from benchmarks.workloads import NAMES, frontier, parts, workload
+from benchmarks.workloads.docs import SITES
 from benchmarks.workloads.growth import slope_and_steps
 from conftest import REPOSITORY
 from crawler import demo
@@ -236,6 +242,26 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(
     assert lines[3] == "  /no/such/python -m pip install -r benchmarks/peers.txt"
 
 
+def test_each_workload_asks_for_what_it_needs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("benchmarks.nginx.missing", lambda: "nginx")
+    monkeypatch.setattr("benchmarks.missing.SITES", dict.fromkeys(SITES, tmp_path / "nothing"))
+    monkeypatch.setattr("benchmarks.missing.packages_missing", lambda python, packages: packages)
+    python, postgres = goals.PYTHON, goals.POSTGRES
+    assert debian_packages(["frontier", "formats"]) == []
+    assert debian_packages(["items"]) == ["nginx-light"]
+    assert debian_packages(["soup"]) == ["nginx-light", postgres]
+    assert debian_packages(["soup", "parts"]) == ["nginx-light", postgres, python]
+    assert debian_packages(["docs"]) == ["nginx-light", "wget2", "wrk", python, postgres]
+    lines = "\n".join(what_is_missing(["formats"], Bench(tmp_path, python="python")))
+    assert "in python: pyarrow, zstandard\n  python -m pip install -e '.[parquet,zstd]'" in lines
+    assert "pyarrow" not in "\n".join(what_is_missing(["frontier"], Bench(tmp_path)))
+    for needed in (*debian_packages(NAMES), "parquet", "zstd"):
+        assert needed in document.HEAD.partition("makes this document")[0]
+
+
 def test_the_front_door_says_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         front_door.main(["dcos"])
@@ -244,6 +270,98 @@ def test_the_front_door_says_what_it_does_not_know(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         front_door.main(["docs", "--peers", "scrapie"])
     assert "no peer has 'scrapie' in its name; there are: Scrapy; " in capsys.readouterr().err
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """By workload: what it returns, or raises, instead of being measured; those not asked stay."""
+    answers: dict[str, Any] = {}
+    needs_nginx = {name: workload(name).NEEDS_NGINX for name in NAMES}
+
+    def instead(name: str) -> Any:
+        def measure(bench: Bench) -> section.Section:
+            answer = answers.pop(name)
+            if isinstance(answer, Exception):
+                raise answer
+            assert isinstance(answer, section.Section)
+            return answer
+
+        return SimpleNamespace(__doc__=name, NEEDS_NGINX=needs_nginx[name], measure=measure)
+
+    monkeypatch.setattr(front_door, "workload", instead)
+    monkeypatch.setattr(front_door, "what_is_missing", lambda names, bench: [])
+    monkeypatch.setattr(front_door, "debian_packages", lambda names: [])
+    monkeypatch.setattr(machine, "versions", lambda python, packages: "")
+    return answers
+
+
+def test_a_workload_that_is_given_up_stops_no_other(
+    measured: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured["order"] = WrongAnswerError("840 pages are missing")
+    measured["mapping"] = section.Section("mapping", notes=["All is well."])
+    assert front_door.main(["order", "mapping"]) == 1
+    said = capsys.readouterr()
+    assert "order was given up: 840 pages are missing" in said.err
+    assert "## mapping" in said.out
+    assert "All is well." in said.out
+    measured["mapping"] = section.Section("mapping")
+    assert front_door.main(["mapping"]) == 0
+
+
+def test_figures_of_other_workloads_are_kept(measured: dict[str, Any], tmp_path: Path) -> None:
+    section.save({"docs": a_section()}, tmp_path / "x.json")
+    measured["mapping"] = section.Section("mapping", figures={"a": {"b": {"us": [1.0]}}})
+    measured["order"] = OSError("no")
+    assert front_door.main(["order", "mapping", "--write", str(tmp_path / "x.md")]) == 1
+    kept = section.load(tmp_path / "x.json")
+    assert list(kept) == ["docs", "mapping"]
+    assert kept["docs"] == a_section()
+    assert kept["mapping"].figures == {"a": {"b": {"us": [1.0]}}}
+    assert (tmp_path / "x.md").read_text() == document.whole(kept)
+
+
+def test_without_psutil_nothing_is_measured(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_door, "packages_missing", lambda python, packages: packages)
+    measured["mapping"] = section.Section("mapping")
+    assert front_door.main(["mapping"]) == 2
+    assert list(measured) == ["mapping"]
+
+
+def test_without_nginx_only_what_needs_it_is_left_out(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_door, "debian_packages", lambda names: ["nginx-light"])
+    measured["docs"] = section.Section("docs")
+    measured["mapping"] = section.Section("mapping")
+    assert front_door.main(["docs", "mapping"]) == 0
+    assert list(measured) == ["docs"]
+    assert front_door.main(["docs"]) == 2
+    assert list(measured) == ["docs"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_that_of_the_beginning(
+    measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "x.md"
+    written.touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *arguments], check=True)
+    monkeypatch.setattr(machine, "REPOSITORY", tmp_path)
+    machine.commit.cache_clear()
+    monkeypatch.setattr(front_door, "say", lambda _: written.write_text("changed meanwhile"))
+    measured.update({name: section.Section(name) for name in ("order", "mapping")})
+    assert front_door.main(["order", "mapping", "--write", str(written)]) == 0
+    ours = [found.facts["ours"] for found in section.load(tmp_path / "x.json").values()]
+    assert re.fullmatch(r"commit [0-9a-f]{7,}", ours[0])
+    assert ours[1] == ours[0]
+    machine.commit.cache_clear()
+    assert machine.commit() == f"{ours[0]}-dirty"
+    machine.commit.cache_clear()
 
 
 def test_every_workload_says_what_it_asks() -> None:
@@ -302,7 +420,7 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 def test_a_goal_is_met_missed_or_not_measured() -> None:
-    goal = goals.Goal("docs", "a ratio", True, 9.0, lambda s: 10.0 if s.figures else 8.0)
+    goal = goals.Goal("docs", "a ratio", True, 9.0, lambda s: 10.0 if s.figures else 8.0, "")
     assert goal.row(a_section()) == ["a ratio", "≥ 9.00", "10.0", "yes"]
     assert goal.row(section.Section("docs")) == ["a ratio", "≥ 9.00", "8.00", "**no**"]
     assert goal.row(None) == ["a ratio", "≥ 9.00", "not measured", ""]
@@ -318,12 +436,59 @@ def test_a_goal_that_is_missed_comes_with_its_reason() -> None:
     assert goals.ONE_CORE not in told
 
 
+def test_every_goal_has_a_reason_in_case_that_it_is_missed() -> None:
+    for goal in goals.GOALS:
+        assert len(goal.why_not) > 80, goal.text
+
+
+def test_items_have_to_cost_less_with_fast_and_no_memory() -> None:
+    found = section.Section("items", figures={"crawls": {}, "items": {}})
+    for name, memory in ((goals.LINES, 52.0), (goals.NO_ITEMS, 40.0)):
+        found.figures["crawls"][name] = {"memory": [memory]}
+    found.figures["items"][goals.LINES] = {"us": [6.9]}
+    rows = [goal.row(found) for goal in goals.GOALS if goal.workload == "items"]
+    assert [row[1:] for row in rows if row[0].endswith(goals.LINES)] == [
+        ["≤ 12.0", "6.90", "yes"],
+        ["≤ 5.00", "6.90", "**no**"],
+        ["≤ 1.10", "1.30", "**no**"],
+    ]
+    told = goals.table({"items": found})
+    assert goals.SAME_BYTES in told
+    assert goals.WINDOW in told
+    assert goals.ITEMS not in told
+
+
+def test_the_parts_of_both_parsers_are_measured_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def measured(bench: Bench, program: Program, start: str, urls: list[str]) -> dict[str, float]:
+        asked.append(program.name)
+        return dict.fromkeys(parts.ROWS, float(len(asked)))
+
+    monkeypatch.setattr(parts, "SITES", {"a site": tmp_path})
+    monkeypatch.setattr(parts, "_parts", measured)
+    monkeypatch.setattr(parts, "pages_in", lambda folder, starts: dict.fromkeys(starts, ""))
+    monkeypatch.setattr(nginx, "serve", lambda folder, scratch: nullcontext(["http://x"]))
+    monkeypatch.setattr(Bench, "missing", lambda bench, program: None)
+    found = parts.measure(Bench(tmp_path, rounds=2))
+    assert asked == ["ours, async", "ours, async, fast"] * 2
+    assert found.tables[0].rows[0][1:] == ["2.00 (1.00 to 3.00)", "3.00 (2.00 to 4.00)"]
+
+
 @pytest.mark.parametrize("which", ["core", "fast"])
 def test_the_parts_of_a_page_are_measured_one_by_one(which: str) -> None:
     with demo.start(port=0) as site:
         found = parts._in_process(which, [f"{site.url}/text/page/{page}/" for page in range(1, 6)])
     assert set(found) == {"fetch", "decode", "parse", "links", "requests"}
     assert all(milliseconds > 0 for milliseconds in found.values())
+
+
+def test_the_profile_shares_out_the_time_of_a_url(tmp_path: Path) -> None:
+    shares = frontier.profile(500, tmp_path / "x.sqlite")
+    assert sum(shares.values()) == pytest.approx(100)
+    assert {"ranks", "engine", "journal", frontier.OWN, frontier.PYTHONS} <= set(shares)
 
 
 def test_the_document_is_made_from_its_figures(tmp_path: Path) -> None:
@@ -343,9 +508,26 @@ def test_no_figure_of_the_document_is_typed() -> None:
 
 def test_the_document_says_what_each_peer_does() -> None:
     about = document.peers()
-    for file in (HERE / "peers").glob("with_*.py"):
-        assert f"peers/{file.name}" in about
+    told = "What we do and it doesn't"
+    for file in (HERE / "peers").glob("[!_]*.py"):
+        _, found, rest = about.partition(f"`peers/{file.name}`: ")
+        assert found
+        assert told in " ".join(rest.partition("\n`")[0].split()) or "rest is as in with_" in rest
+    for tool in (programs.WGET2, programs.WRK):
+        assert f"`{' '.join(tool.command)}`: {tool.about}" in about
+    assert all(peer.about for peer in programs.PEERS if peer.tool)
     assert "What it does and we don't: middlewares," in about
+
+
+def test_what_a_bad_day_costs_stands_below_both_days() -> None:
+    found = section.Section("faults")
+    for day, cpu in (("good", [1.0, 2.0, 3.0]), ("bad", [2.5, 2.4, 9.0])):
+        found.figures[day] = {"ours, async": {"cpu": cpu}}
+    found.figures["good"]["Scrapy"] = {"cpu": [4.0]}
+    told = document.of_section(found, "")
+    assert "**What the bad day costs**\n\n|  | CPU, ms a page |" in told
+    assert "| ours, async | 0.50 |" in told
+    assert "Scrapy" not in told
 
 
 def test_slopes_tell_growth_that_is_not_in_proportion() -> None:

@@ -1,6 +1,10 @@
 """What is put into every crawler's first version: `python FILE STARTS OUT CONCURRENCY KIND`.
 
-KIND is `processes` (multiprocessing.Pool), `threads` (multiprocessing.dummy.Pool) or `none`.
+KIND is `processes` (multiprocessing.Pool), `threads` (multiprocessing.dummy.Pool) or `none`. It
+fetches the pages that it is given and writes the title of each; it follows no links.
+
+What it does and we don't: nothing. What we do and it doesn't: a journal, robots.txt, cookies,
+retries, limits of any kind, a report of what failed; and one page that fails loses all others.
 """
 
 import json

@@ -1,12 +1,15 @@
 """The questions, a module each: `measure(bench)` returns the Section with the answer.
 
-`NEEDS_NGINX` says whether the server is needed. A module's docstring is what the document says
-about it.
+`NEEDS_NGINX` says whether the server is needed, `NEEDS_SITES`, if it is there, which of Debian's
+packages of documentation are crawled, and `NEEDS_PACKAGES` which Python packages ours needs beside
+those that all need. A module's docstring is what the document says about it.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol, cast
 
 from benchmarks.rounds import Bench
@@ -31,3 +34,9 @@ class Workload(Protocol):
 def workload(name: str) -> Workload:
     """The module of that name."""
     return cast(Workload, importlib.import_module(f"benchmarks.workloads.{name}"))
+
+
+def needs(what: str, names: Sequence[str]) -> list[str]:
+    """What these workloads say under NEEDS_SITES or NEEDS_PACKAGES, each once."""
+    lists = (getattr(workload(name), what, ()) for name in names)
+    return list(dict.fromkeys(chain.from_iterable(lists)))

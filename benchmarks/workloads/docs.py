@@ -22,6 +22,7 @@ SITES = {
     "python3-doc": Path("/usr/share/doc/python3/html"),
     "postgresql-doc-15": Path("/usr/share/doc/postgresql-doc-15/html"),
 }
+NEEDS_SITES = tuple(SITES)
 
 
 def measure(bench: Bench) -> Section:

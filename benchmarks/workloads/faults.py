@@ -1,7 +1,8 @@
 """A bad day: 5 % of answers are status 500, 1 % never come, 1 % are resets of the connection.
 
 Each attempt has its luck anew. All may try eight times more and wait two seconds for an answer. The
-answer has to be the same as on a good day; what the bad one costs is the difference.
+answer has to be the same as on a good day; what the bad one costs is the
+difference of the medians.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from benchmarks.programs import ours, peer
 from benchmarks.rounds import Bench, say
 from benchmarks.section import Section
 from benchmarks.sites import write_site
+from benchmarks.table import Table, number
 
 NEEDS_NGINX = True
 PAGES = 2_000
@@ -37,3 +39,13 @@ def measure(bench: Bench) -> Section:
             runs = bench.in_turn(PROGRAMS, starts, pages_in(folder, starts))
         section.add(day, f"A {day} day, {PAGES:,} pages", runs)
     return section
+
+
+def difference(section: Section) -> Table:
+    """What the bad day costs beyond the good one, made from the figures."""
+    rows = []
+    for name in section.figures.get("good", {}):
+        good, bad = (section.median(day, name, "cpu") for day in ("good", "bad"))
+        if good is not None and bad is not None:
+            rows.append([name, number(bad - good)])
+    return Table("What the bad day costs", ["", "CPU, ms a page"], rows)

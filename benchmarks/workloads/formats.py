@@ -28,6 +28,7 @@ from crawler.lines import line_of
 from crawler.output import parse_target, publish_items
 
 NEEDS_NGINX = False
+NEEDS_PACKAGES = ("pyarrow", "zstandard")
 ITEMS = 1_000_000
 NAMES = [
     *(f"items.{suffix}" for suffix in ("jsonl", "json", "csv", "xml", "md", "sqlite", "parquet")),

@@ -32,6 +32,7 @@ from benchmarks.workloads.docs import SITES
 from crawler import Response
 
 NEEDS_NGINX = True
+NEEDS_SITES = tuple(SITES)
 CONCURRENCY = 16
 ROWS = {
     "start": "the start of the command",
@@ -59,11 +60,12 @@ def measure(bench: Bench) -> Section:
         with nginx.serve(folder, bench.scratch / "nginx") as (site,):
             start = f"{site}/index.html"
             urls = list(pages_in(folder, [start]))
-            columns = {
-                name: [_parts(bench, program, start, urls) for _ in range(bench.rounds)]
-                for name, program in PROGRAMS.items()
-                if bench.missing(program) is None
+            columns: dict[str, list[dict[str, float]]] = {
+                name: [] for name, program in PROGRAMS.items() if bench.missing(program) is None
             }
+            for _ in range(bench.rounds):
+                for name, rounds in columns.items():
+                    rounds.append(_parts(bench, PROGRAMS[name], start, urls))
         rows = [
             [text, *(spread([round_[row] for round_ in rounds]) for rounds in columns.values())]
             for row, text in ROWS.items()

@@ -15,6 +15,7 @@ from benchmarks.workloads.docs import SITES
 
 NEEDS_NGINX = True
 PACKAGE = "postgresql-doc-15"
+NEEDS_SITES = (PACKAGE,)
 
 
 def program(name: str, function: str, *options: str, packages: tuple[str, ...] = ()) -> Program:
