@@ -746,7 +746,7 @@ def _engine(
                 journal=sink.folder.journal,
                 mark=_mark(settings),
                 is_ordered=settings.order == "input",
-                skip=sink.folder.skip if settings.log_skipped else lambda _: None,
+                skip=sink.folder.skip if settings.log_skipped else None,
                 robots_agent=settings.user_agent if is_asked else None,
             ),
             executor=executor,

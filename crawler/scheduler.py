@@ -32,10 +32,6 @@ _BLOCKED = Result(
 )
 
 
-def _ignore(_: Skipped) -> None:
-    pass
-
-
 class Scheduler:
     """Gives out requests, takes back those that aren't done, and follows links at commit.
 
@@ -56,7 +52,7 @@ class Scheduler:
         max_depth: int | None = None,
         traps: bool = True,
         mark: Callable[[Request], bytes] = fingerprint,
-        skip: Callable[[Skipped], None] = _ignore,
+        skip: Callable[[Skipped], None] | None = None,
         is_ordered: bool = True,
         robots_agent: str | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -82,6 +82,7 @@ RULES = {
     "thumbnails",
     "steps",
     "traps",
+    "turns",
     "url",
     "well_formed",
     "wording",

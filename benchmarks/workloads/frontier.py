@@ -32,6 +32,7 @@ from crawler.errors import CrawlError
 from crawler.journal import Journal
 from crawler.pipeline import Pipeline
 from crawler.politeness import Politeness
+from crawler.process import collect_garbage_less_often
 from crawler.request import Request
 from crawler.result import Item, Result
 from crawler.retry import RetryPolicy
@@ -249,6 +250,7 @@ def measure(bench: Bench) -> Section:
 def one(what: str, pages: str, path: str, number: str | None = None) -> None:
     """A single measurement, for `in_process`."""
     logging.disable()
+    collect_garbage_less_often()  # as the command does
     if what == "crawl":
         found = crawl(int(pages), Path(path), last=None if number is None else int(number))
     elif what == "profile":
