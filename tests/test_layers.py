@@ -25,6 +25,7 @@ DATA = {
     "settings",
     "spider",
     "thumbnail_rule",
+    "turns",
     "step",
     "version",
 }
@@ -82,7 +83,6 @@ RULES = {
     "thumbnails",
     "steps",
     "traps",
-    "turns",
     "url",
     "well_formed",
     "wording",
