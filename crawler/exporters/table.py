@@ -6,6 +6,7 @@ numbers, booleans or nothing; lists and dicts become JSON text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from crawler.lines import item_of
@@ -27,6 +28,10 @@ class Table:
     def __init__(self) -> None:
         self.columns: dict[str, int] = {}
         """Each column's name and, in a `TypedTable`, what it holds."""
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Columns that there are even if no item has them; before the first `survey`."""
+        self.columns.update(dict.fromkeys(names, 0))
 
     def survey(self, line: bytes) -> None:
         """Look at an item; each of them is shown before `open`. Raises OSError at MAX_COLUMNS."""
