@@ -40,6 +40,8 @@ class Target:
     """For the exporter."""
     key: str | None = None
     """A field; of several items that have one value there, the last one is written."""
+    table: str | None = None
+    """A field; items that differ there have keys of their own, and in SQLite tables."""
     url: str | None = None
     """A place elsewhere."""
 
@@ -68,6 +70,7 @@ def parse_target(
     csv_safe: bool = False,
     csv_bom: bool = False,
     key: str | None = None,
+    table: str | None = None,
 ) -> Target:
     """`posts.json`, `posts.csv.gz`, `posts.txt:jsonl`, `{name}-{date}.csv`, `s3://...`, `-`.
 
@@ -102,14 +105,14 @@ def parse_target(
     if format_name == "csv":
         options = {"safe": csv_safe, "bom": csv_bom}
     elif format_name == "sqlite":
-        options = {"key": key}
+        options = {"key": key, "table": table}
     place = Path() if path is None else path.absolute()
-    return Target(path, format_name, place, compression, options, key, url)
+    return Target(path, format_name, place, compression, options, key, table, url)
 
 
 def target_options(settings: Settings) -> dict[str, Any]:
     """What `parse_target` takes from the settings."""
-    return {name: getattr(settings, name) for name in ("csv_safe", "csv_bom", "key")}
+    return {name: getattr(settings, name) for name in ("csv_safe", "csv_bom", "key", "table")}
 
 
 def names_of(run_name: str, run_id: str) -> dict[str, str]:
@@ -183,7 +186,7 @@ def publish_items(
         return
     exporter = target.make_exporter()
     with _errors(target):
-        wanted = last_of_each(lines, target.key)
+        wanted = last_of_each(lines, target.key, target.table)
         if isinstance(exporter, Table):
             exporter.expect(columns)
             for line in wanted():

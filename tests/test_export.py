@@ -21,6 +21,7 @@ from crawler.cli import crawl as command
 from crawler.cli.export import _order
 from crawler.errors import UsageError
 from crawler.run_folder import RunFolder
+from test_exporters import sqlite_tables
 
 ITEMS: list[dict[str, Any]] = [
     {"n": 3, "title": "c", "tags": ["x"]},
@@ -180,6 +181,19 @@ def test_a_key_that_is_no_field_is_no_primary_key(here: Path) -> None:
     export("posts", "-o", "out.db", "--key", "n", "--fields", "title")
     with closing(sqlite3.connect("out.db")) as database:
         assert database.execute("SELECT * FROM items").fetchall() == [("c",), ("=b",), ("d",)]
+
+
+def test_keys_count_within_the_table_that_items_name(here: Path) -> None:
+    arguments = ("posts", "--key", "n", "--table", "title")
+    assert exported(*arguments, "--fields", "n") == [{"n": 3}, {"n": 1}, {"n": 2}, {"n": 1}]
+    export(*arguments, "-o", "out.db", "--fields", "title,n", "--where", "n < `3`")
+    assert sqlite_tables(Path("out.db").read_bytes()) == {
+        "a": [{"title": "a", "n": 1}],
+        "=b": [{"title": "=b", "n": 2}],
+        "d": [{"title": "d", "n": 1}],
+    }
+    with pytest.raises(UsageError, match="--table title: --fields leaves it out"):
+        export(*arguments, "-o", "out.db", "--fields", "n")
 
 
 def test_a_key_that_no_item_has_is_told_once(here: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,6 +25,7 @@ DATA = {
     "settings",
     "spider",
     "thumbnail_rule",
+    "turns",
     "step",
     "version",
 }
@@ -81,6 +82,7 @@ RULES = {
     "thumbnail_list",
     "thumbnails",
     "steps",
+    "table_name",
     "traps",
     "url",
     "well_formed",

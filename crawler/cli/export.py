@@ -15,6 +15,7 @@ import click
 from crawler.cli.flags import flag_layers, named, output_options, place
 
 if TYPE_CHECKING:
+    from crawler.output import Target
     from crawler.result import Item
 
 _EPILOG = """\b
@@ -71,7 +72,8 @@ def export(
     settings = resolve([from_file(Path("crawl.toml")), *from_environment(), *flag_layers(flags)])
     found = find_source(source, output_dir)
     targets = [parse_target(text, found.names, **target_options(settings)) for text in outputs]
-    choice = _Choice(found.items, fields, where, sort, settings.key)
+    choice = _Choice(found.items, fields, where, sort, settings.key, settings.table)
+    _check_table(settings.table, choice.fields, targets)
     check_targets(targets)
     with broken_pipe_is_the_end():
         for target in targets:
@@ -79,6 +81,15 @@ def export(
             publish_items(choice.lines, replace(target, key=None), columns=choice.fields)
             if not target.is_stdout:
                 say(f"-> {target}, {choice.counted()}")
+
+
+def _check_table(table: str | None, fields: list[str], targets: list[Target]) -> None:
+    """What names an item's table must be there still."""
+    from crawler.errors import UsageError
+
+    is_left_out = table is not None and fields and table not in fields
+    if is_left_out and any(target.format == "sqlite" for target in targets):
+        raise UsageError(f"--table {table}: --fields leaves it out; SQLite's tables need it")
 
 
 class _Choice:
@@ -91,12 +102,14 @@ class _Choice:
         where: str | None,
         sort: str | None,
         key: str | None,
+        table: str | None,
     ) -> None:
         self._items = items
         self.fields = [name.strip() for name in fields.split(",")] if fields else []
         self._where = where
         self._sort = sort
         self._key = key
+        self._table = table
         self._is_wanted = _compiled(where) if where is not None else None
         self._sorted: list[bytes] | None = None
         self._last: Callable[[], Iterable[bytes]] | None = None
@@ -124,7 +137,8 @@ class _Choice:
         if self._key is None:
             return self._ordered(self._cut)
         if self._last is None:
-            self._last = last_of_each(partial(self._ordered, lambda item: item), self._key)
+            items = partial(self._ordered, lambda item: item)
+            self._last = last_of_each(items, self._key, self._table)
         lines = self._last()
         return (line_of(self._cut(item_of(line))) for line in lines) if self.fields else lines
 

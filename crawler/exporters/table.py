@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from crawler.lines import item_of
+from crawler.result import Item
 
 MAX_COLUMNS = 2_000
 """Items whose keys are data (`{"2026-11-23": 4}`) would make rows longer and longer. It is also
@@ -47,8 +48,12 @@ class TypedTable(Table):
 
     def survey(self, line: bytes) -> None:
         """Look at an item and at what its values are."""
+        self.survey_item(item_of(line))
+
+    def survey_item(self, item: Item) -> None:
+        """The same, of an item that is read already."""
         columns = self.columns
-        for name, value in item_of(line).items():
+        for name, value in item.items():
             kind = _whole(value) if value.__class__ is int else _KINDS[value.__class__]
             columns[name] = columns.get(name, 0) | kind
         _check(columns)
