@@ -33,7 +33,7 @@ from crawler.exporters.table import (
 )
 from crawler.lines import item_of, json_text
 from crawler.result import Item
-from crawler.table_name import alike, table_of
+from crawler.table_name import ITEMS, alike, table_of
 
 log = logging.getLogger("crawler.output")
 
@@ -54,6 +54,8 @@ class SqliteExporter(Table):
         self._key = key
         self._field = table
         self._tables: dict[str, _Rows] = {}
+        self._spelt: dict[str, _Rows] = {}
+        """By each way in which their names were written; asked for with each item."""
         self._waiting = 0
         self._is_named = table is None
 
@@ -105,7 +107,13 @@ class SqliteExporter(Table):
         self._let_go()
 
     def _table_of(self, item: Item) -> _Rows:
-        name = table_of(item, self._field)
+        name = ITEMS if self._field is None else table_of(item, self._field)
+        found = self._spelt.get(name)
+        if found is None:
+            found = self._spelt[name] = self._table(name)
+        return found
+
+    def _table(self, name: str) -> _Rows:
         found = self._tables.get(alike(name))
         if found is None:
             if len(self._tables) == MAX_TABLES:
