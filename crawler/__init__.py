@@ -27,6 +27,8 @@ from crawler.spider import spider
 from crawler.version import __version__
 
 if TYPE_CHECKING:
+    from multiprocessing import freeze_support
+
     from crawler import shared
     from crawler.mapping import map as map  # noqa: A004  (meant to be used as `crawler.map`)
     from crawler.mapping import starmap
@@ -45,6 +47,7 @@ __all__ = [
     "RetryPolicy",
     "ThreadPool",
     "__version__",
+    "freeze_support",
     "run",
     "shared",
     "spider",
@@ -57,6 +60,7 @@ _LAZY = {
     "Response": "crawler.response",
     "RetryPolicy": "crawler.retry",
     "ThreadPool": "crawler.pool",
+    "freeze_support": "multiprocessing",  # for programs in which only the import line changed
     "map": "crawler.mapping",
     "starmap": "crawler.mapping",
 }

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.machinery import SourceFileLoader, all_suffixes
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,7 +54,7 @@ def load_spider(target: str | Callable[..., Any], folder: Path | None = None) ->
     if "://" in target:
         raise SpiderNotFoundError(f"{target} is a URL; name a spider, and give it --urls {target}")
     where, _, function_name = target.partition(":")
-    if where.endswith(".py") or "/" in where:
+    if _is_path(where):
         return _from_file(Path(where), function_name or None)
     if function_name or "." in where:
         return _from_module(where, function_name or None)
@@ -74,7 +75,7 @@ def load_function(reference: str) -> Callable[..., Any]:
             "a function defined in a notebook or inside another function can't be loaded by "
             "another process: put it in a file, or use mode='threads'"
         )
-    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    module = _import_file(Path(where)) if _is_path(where) else _import_module(where)
     return _attribute(module, name)
 
 
@@ -84,12 +85,17 @@ def load_named(reference: str) -> Any:
     Raises SpiderNotFoundError or SpiderImportError.
     """
     where, _, name = reference.rpartition(":")
-    if where.endswith(".py") or "/" in where:
+    if _is_path(where):
         path = Path(where)
         if not path.is_file():
             raise SpiderNotFoundError(f"there is no file {path}")
         return _lookup(_import_file(path.resolve()), name)
     return _lookup(_import_module(where), name)
+
+
+def _is_path(where: str) -> bool:
+    """Whether a file is meant, not a module; a script may have no suffix."""
+    return where.endswith(".py") or "/" in where
 
 
 _MAIN = sys.modules.get("__main__")
@@ -322,7 +328,10 @@ def _import_file(path: Path) -> ModuleType:
             # not hide the standard library's modules.
             is_packaged = "." in name
             sys.path.insert(0 if is_packaged else len(sys.path), str(root))
-        spec = importlib.util.spec_from_file_location(name, path)
+        # A script may be called anything, and Python finds out by the suffix what a file is.
+        is_named = path.name.endswith(tuple(all_suffixes()))
+        loader = None if is_named else SourceFileLoader(name, str(path))
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None or spec.loader is None:
             raise SpiderNotFoundError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)

@@ -8,6 +8,8 @@ from typing import Any
 
 from crawler.keys import Keys, digest_of
 from crawler.lines import item_of, json_text
+from crawler.result import Item
+from crawler.table_name import alike, table_of
 
 Lines = Callable[[], Iterable[bytes]]
 """Items from the beginning, each a line of JSON; the same each time."""
@@ -15,11 +17,11 @@ Lines = Callable[[], Iterable[bytes]]
 log = logging.getLogger("crawler.output")
 
 
-def last_of_each(lines: Lines, key: str | None) -> Lines:
+def last_of_each(lines: Lines, key: str | None, table: str | None = None) -> Lines:
     """The lines without those whose key comes again; without a `key`, the lines themselves.
 
-    Items that lack the key, or have None there, all stay. Reads all lines once, now, and remembers
-    a bit of each.
+    Items that lack the key, or have None there, all stay. With a field that names a `table`, each
+    table has keys of its own. Reads all lines once, now, and remembers a bit of each.
     """
     if key is None:
         return lines
@@ -30,10 +32,13 @@ def last_of_each(lines: Lines, key: str | None) -> Lines:
         for number, line in enumerate(lines()):
             if number % 8 == 0:
                 is_last.append(0xFF)
-            value = _key_of(line, key)
+            item = item_of(line)
+            value = _key_of(item, key)
             if value is None:
                 continue
             has_key = True
+            if table is not None:
+                value = [alike(table_of(item, table)), value]
             earlier = keys.put(digest_of(value), number)
             if earlier is not None:
                 is_last[earlier // 8] &= ~(1 << earlier % 8)
@@ -50,9 +55,9 @@ def _chosen(lines: Iterable[bytes], is_last: bytearray) -> Iterator[bytes]:
             yield line
 
 
-def _key_of(line: bytes, key: str) -> object:
+def _key_of(item: Item, key: str) -> object:
     """A value that is equal to another one where SQLite takes both for the same."""
-    value: Any = item_of(line).get(key)
+    value: Any = item.get(key)
     if isinstance(value, (list, dict)):
         return json_text(value)
     if isinstance(value, bool) or (

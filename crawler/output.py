@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +40,8 @@ class Target:
     """For the exporter."""
     key: str | None = None
     """A field; of several items that have one value there, the last one is written."""
+    table: str | None = None
+    """A field; items that differ there have keys of their own, and in SQLite tables."""
     url: str | None = None
     """A place elsewhere."""
 
@@ -68,6 +70,7 @@ def parse_target(
     csv_safe: bool = False,
     csv_bom: bool = False,
     key: str | None = None,
+    table: str | None = None,
 ) -> Target:
     """`posts.json`, `posts.csv.gz`, `posts.txt:jsonl`, `{name}-{date}.csv`, `s3://...`, `-`.
 
@@ -102,14 +105,14 @@ def parse_target(
     if format_name == "csv":
         options = {"safe": csv_safe, "bom": csv_bom}
     elif format_name == "sqlite":
-        options = {"key": key}
+        options = {"key": key, "table": table}
     place = Path() if path is None else path.absolute()
-    return Target(path, format_name, place, compression, options, key, url)
+    return Target(path, format_name, place, compression, options, key, table, url)
 
 
 def target_options(settings: Settings) -> dict[str, Any]:
     """What `parse_target` takes from the settings."""
-    return {name: getattr(settings, name) for name in ("csv_safe", "csv_bom", "key")}
+    return {name: getattr(settings, name) for name in ("csv_safe", "csv_bom", "key", "table")}
 
 
 def names_of(run_name: str, run_id: str) -> dict[str, str]:
@@ -167,20 +170,25 @@ def _identity(target: Target) -> str:
     return target.url or ("-" if target.path is None else os.path.realpath(target.place))
 
 
-def publish_items(lines: Lines, target: Target, made_in: Path | None = None) -> None:
+def publish_items(
+    lines: Lines, target: Target, made_in: Path | None = None, *, columns: Sequence[str] = ()
+) -> None:
     """Replace the target's file by one with these items, or write them to stdout.
 
     What goes elsewhere is made below `made_in` and uploaded; it stays there if that fails, and the
     error says where. `lines` gives the items from the beginning, each a line of JSON; it is called
-    again for a format that must know all items before it writes the first.
+    again for a format that must know all items before it writes the first. A table has `columns`
+    first, also if there are no items.
     """
     if target.url is not None:
-        _publish_elsewhere(lines, target, target.url, made_in or Path(tempfile.mkdtemp()))
+        made_in = made_in or Path(tempfile.mkdtemp())
+        _publish_elsewhere(lines, target, target.url, made_in, columns)
         return
     exporter = target.make_exporter()
     with _errors(target):
-        wanted = last_of_each(lines, target.key)
+        wanted = last_of_each(lines, target.key, target.table)
         if isinstance(exporter, Table):
+            exporter.expect(columns)
             for line in wanted():
                 exporter.survey(line)
         with _opened(target) as file, compressed(file, target.compression) as stream:
@@ -190,11 +198,14 @@ def publish_items(lines: Lines, target: Target, made_in: Path | None = None) -> 
             exporter.close()
 
 
-def _publish_elsewhere(lines: Lines, target: Target, url: str, made_in: Path) -> None:
+def _publish_elsewhere(
+    lines: Lines, target: Target, url: str, made_in: Path, columns: Sequence[str]
+) -> None:
     file = place_below(made_in, url)
     with _errors(target):
         file.parent.mkdir(parents=True, exist_ok=True)
-    publish_items(lines, replace(target, path=file, place=file.absolute(), url=None))
+    local = replace(target, path=file, place=file.absolute(), url=None)
+    publish_items(lines, local, columns=columns)
     try:
         upload(file, url)
     except OutputError as error:

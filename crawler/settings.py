@@ -156,6 +156,8 @@ class Settings:
     """Whether CSV outputs begin with a byte order mark, by which Excel knows that it is UTF-8."""
     key: str | None = None
     """A field; of several items that have one value there, outputs get the last one."""
+    table: str | None = None
+    """A field; its value names an item's table in SQLite, and keys count within a table."""
     publish_every: float | None = None
     """Outputs are also replaced every so many seconds, by what is there so far."""
     keep_runs: int = 10
@@ -492,6 +494,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "csv_safe": _switch,
     "csv_bom": _switch,
     "key": _field,
+    "table": _field,
     "publish_every": _duration,
     "keep_runs": _number(int, 1, "runs"),
 }

@@ -135,6 +135,14 @@ def test_scripts_give_the_same_before_and_after(section: str, tmp_path: Path) ->
     assert after == before
 
 
+def test_where_a_program_imports_all_from_multiprocessing_that_line_is_all(tmp_path: Path) -> None:
+    section = SCRIPTS.partition("## Passing arguments\n")[2]
+    before = section.partition("```python\n")[2].partition("```")[0]
+    after = before.replace("\nfrom multiprocessing import", "\nfrom crawler import")
+    assert "from crawler import Pool, freeze_support\n" in after
+    assert printed(after, tmp_path) == printed(before, tmp_path) != []
+
+
 def printed(program: str, folder: Path) -> list[str]:
     """The lines that a program prints, sorted, with no seconds in them.
 

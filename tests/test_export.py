@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from crawler.cli import crawl as command
 from crawler.cli.export import _order
 from crawler.errors import UsageError
 from crawler.run_folder import RunFolder
+from test_exporters import sqlite_tables
 
 ITEMS: list[dict[str, Any]] = [
     {"n": 3, "title": "c", "tags": ["x"]},
@@ -26,6 +29,8 @@ ITEMS: list[dict[str, Any]] = [
     {"n": 2, "title": "=b", "tags": []},
     {"n": 1, "title": "d", "votes": 7},
 ]
+
+needs_zstandard = pytest.mark.skipif(find_spec("zstandard") is None, reason="zstandard is missing")
 
 
 def export(*arguments: str) -> Result:
@@ -105,6 +110,48 @@ def test_a_file_of_no_items_is_an_error(here: Path, content: str, complaint: str
     assert not Path("out.csv").exists()
 
 
+COMPRESSED = ["gz", pytest.param("zst", marks=needs_zstandard)]
+
+
+@pytest.mark.parametrize("suffix", COMPRESSED)
+def test_what_a_crawl_writes_compressed_can_be_read(here: Path, suffix: str) -> None:
+    for name in ("a.json", "a.jsonl", "A.JL"):
+        export("posts", "-o", f"{name}.{suffix}")
+        assert exported(f"{name}.{suffix}") == ITEMS
+    lines = Path(f"a.jsonl.{suffix}")
+    lines.write_bytes(lines.read_bytes() * 3)  # parts one behind the other are one file
+    done = export(str(lines), "-o", "{name}.csv")
+    assert done.stderr == "-> a.csv, 12 items\n"
+
+
+@pytest.mark.parametrize("suffix", COMPRESSED)
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda packed: packed[:-1],
+        lambda packed: packed[: len(packed) // 2],
+        lambda packed: packed[:2],
+        lambda packed: b"",
+        lambda packed: b"[]" + packed,
+        lambda packed: packed + b"garbage",
+        lambda packed: packed[:40] + b"?" * 40 + packed[80:],
+    ],
+    ids=["end", "half", "begin", "empty", "other", "behind", "within"],
+)
+def test_a_damaged_one_is_an_error(
+    here: Path, suffix: str, kind: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    path = Path(f"a.{kind}.{suffix}")
+    a_run("many", [{"n": number, "hash": hash(str(number))} for number in range(20_000)])
+    export("many", "-o", str(path))
+    path.write_bytes(spoil(path.read_bytes()))
+    Path("out.csv").write_text("old")
+    with pytest.raises(UsageError, match=rf"^a\.{kind}\.{suffix}(, line \d+: | is damaged: )"):
+        export(str(path), "-o", "out.csv")
+    assert Path("out.csv").read_text() == "old"
+
+
 @pytest.mark.parametrize("source", ["nobody", "posts.json", "output"])
 def test_what_is_neither_run_nor_file_is_an_error(here: Path, source: str) -> None:
     with pytest.raises(UsageError, match=f"there is no run {source} in output, and no file"):
@@ -136,6 +183,19 @@ def test_a_key_that_is_no_field_is_no_primary_key(here: Path) -> None:
         assert database.execute("SELECT * FROM items").fetchall() == [("c",), ("=b",), ("d",)]
 
 
+def test_keys_count_within_the_table_that_items_name(here: Path) -> None:
+    arguments = ("posts", "--key", "n", "--table", "title")
+    assert exported(*arguments, "--fields", "n") == [{"n": 3}, {"n": 1}, {"n": 2}, {"n": 1}]
+    export(*arguments, "-o", "out.db", "--fields", "title,n", "--where", "n < `3`")
+    assert sqlite_tables(Path("out.db").read_bytes()) == {
+        "a": [{"title": "a", "n": 1}],
+        "=b": [{"title": "=b", "n": 2}],
+        "d": [{"title": "d", "n": 1}],
+    }
+    with pytest.raises(UsageError, match="--table title: --fields leaves it out"):
+        export(*arguments, "-o", "out.db", "--fields", "n")
+
+
 def test_a_key_that_no_item_has_is_told_once(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     export("posts", "-o", "out.csv", "-o", "out.db", "--key", "number")
     (record,) = caplog.records
@@ -145,6 +205,51 @@ def test_a_key_that_no_item_has_is_told_once(here: Path, caplog: pytest.LogCaptu
 def test_fields_come_in_the_order_that_is_asked_for(here: Path) -> None:
     export("posts", "-o", "out.csv", "--fields", "votes, n")
     assert Path("out.csv").read_bytes() == b"votes,n\r\n,3\r\n,1\r\n,2\r\n7,1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("out.csv", b"title,n\r\n"), ("out.md", b"| title | n |\n| --- | --- |\n")],
+)
+def test_the_columns_are_there_also_if_no_item_is(here: Path, name: str, content: bytes) -> None:
+    export("posts", "-o", name, "--where", "`false`", "--fields", "title,n")
+    assert Path(name).read_bytes() == content
+
+
+def test_a_table_of_sqlite_is_there_also_if_no_item_is(here: Path) -> None:
+    export("posts", "-o", "out.db", "--where", "`false`", "--fields", "title,n", "--key", "n")
+    with closing(sqlite3.connect("out.db")) as database:
+        assert database.execute("SELECT title, n FROM items").fetchall() == []
+
+
+def test_how_many_items_were_written_is_said(here: Path) -> None:
+    def said(*arguments: str) -> str:
+        return export("posts", "-o", "out.csv", *arguments).stderr
+
+    assert said() == "-> out.csv, 4 items\n"
+    assert said("--where", "n > `1`") == "-> out.csv, 2 of 4 items\n"
+    assert said("--where", "number > `1`", "--sort", "n") == "-> out.csv, 0 of 4 items\n"
+    assert said("--key", "n", "--sort", "n") == "-> out.csv, 3 of 4 items\n"
+    a_run("many", [{}] * 1_250)
+    done = export("many", "-o", "out.json", "-o", "-:jsonl", "--where", "n")
+    assert done.stderr == "-> out.json, 0 of 1,250 items\n"
+    a_run("one", [{"n": 1}])
+    assert export("one", "-o", "out.csv").stderr == "-> out.csv, 1 item\n"
+
+
+def test_a_field_that_no_item_has_is_told_once(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ("--fields", "title, vote,votes", "--sort", "number", "--where", "n > `1`")
+    export("posts", "-o", "out.csv", "-o", "out.db", *arguments)
+    assert caplog.messages == [
+        "--fields: no item has the field vote; the first one has n, title, tags",
+        "--sort: no item has the field number; the first one has n, title, tags",
+    ]
+    caplog.clear()
+    Path("none.jsonl").write_text("")
+    export("none.jsonl", "-o", "out.csv", "--fields", "a", "--sort", "b")
+    assert not caplog.messages
 
 
 def test_where_is_jmespath(here: Path) -> None:
@@ -197,7 +302,7 @@ def test_several_outputs_with_names_of_the_run(here: Path) -> None:
     (folder,) = here.glob("output/runs/posts/2*")
     done = export("posts", "-o", "{name}-{run}.jsonl.gz", "-o", "{date}.csv")
     date = f"{folder.name[:4]}-{folder.name[4:6]}-{folder.name[6:8]}"
-    assert done.stderr == f"-> posts-{folder.name}.jsonl.gz\n-> {date}.csv\n"
+    assert done.stderr == (f"-> posts-{folder.name}.jsonl.gz, 4 items\n-> {date}.csv, 4 items\n")
     packed = Path(f"posts-{folder.name}.jsonl.gz").read_bytes()
     assert [json.loads(line) for line in gzip.decompress(packed).splitlines()] == ITEMS
     assert Path(f"{date}.csv").read_bytes().count(b"\r\n") == 5

@@ -22,6 +22,7 @@ from markdown_it import MarkdownIt
 from conftest import told
 from crawler.errors import UsageError
 from crawler.exporters import EXTRAS, FORMATS, SUFFIXES, TABLES, make_exporter
+from crawler.exporters.sqlite import MAX_TABLES
 from crawler.exporters.table import MAX_COLUMNS, Table
 
 Item = dict[str, Any]
@@ -77,7 +78,7 @@ def line_of(item: Item) -> bytes:
     return json.dumps(item, ensure_ascii=False).encode()
 
 
-def export(format_name: str, items: list[Item], **options: bool) -> bytes:
+def export(format_name: str, items: list[Item], **options: bool | str) -> bytes:
     stream = io.BytesIO()
     exporter = make_exporter(format_name, **options)
     if isinstance(exporter, Table):
@@ -325,6 +326,25 @@ def read_sqlite(document: bytes) -> tuple[list[tuple[str, str]], list[tuple[Any,
     return columns, found
 
 
+def sqlite_tables(document: bytes) -> dict[str, list[Item]]:
+    """The rows of each table, without cells that are empty."""
+    database = sqlite3.connect(":memory:")
+    database.deserialize(document)
+    names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE sql <> ''")]
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    found = {}
+    for name in names:
+        quoted = name.replace('"', '""')
+        rows = database.execute(f'SELECT * FROM "{quoted}" ORDER BY rowid')
+        columns = [column for column, *_ in rows.description]
+        found[name] = [
+            {c: cell for c, cell in zip(columns, row, strict=True) if cell is not None}
+            for row in rows
+        ]
+    database.close()
+    return found
+
+
 def sqlite_cell(value: Any) -> Any:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)
@@ -368,6 +388,100 @@ def test_sqlite_has_types_and_names_that_differ() -> None:
         (1, "x", 1.0, 1, "[1]", 1, None, None),
         (None, None, 2.5, 3, None, "1", "1180591620717411303424", None),
     ]
+
+
+def test_a_field_names_the_tables_and_each_has_columns_of_its_own() -> None:
+    items: list[Item] = [
+        {"type": "post", "id": 1, "title": "a"},
+        {"type": "author", "id": 1, "name": "b"},
+        {"type": "post", "id": 2, "title": "c"},
+        {"id": 3, "tags": []},
+    ]
+    document = export("sqlite", items, table="type", key="id")
+    assert sqlite_tables(document) == {
+        "post": [items[0], items[2]],
+        "author": [items[1]],
+        "items": [{"id": 3, "tags": "[]"}],
+    }
+    database = sqlite3.connect(":memory:")
+    database.deserialize(document)
+    for name, columns in (("post", "type id title"), ("author", "type id name")):
+        info = database.execute(f"PRAGMA table_info({name})").fetchall()
+        assert [column[1] for column in info] == columns.split()
+        assert [column[5] for column in info] == [0, 1, 0], "the id is the primary key of each"
+    database.close()
+
+
+NAMES = {
+    "post": "post",
+    "Post": "post",
+    "POST": "post",
+    "Ärger": "Ärger",
+    "ärger": "ärger",
+    'a"b; DROP TABLE post': 'a"b; DROP TABLE post',
+    "select": "select",
+    "汉 字": "汉 字",
+    " ": " ",
+    "a\0b": "a\ufffdb",
+    "sqlite_master": "items",
+    "SQLite_x": "items",
+    "sqlite": "sqlite",
+    "": "items",
+    None: "items",
+    5: "items",
+    "Items": "items",
+}
+
+
+def test_any_text_names_a_table_and_all_else_goes_to_items() -> None:
+    items: list[Item] = [
+        {"n": 0},
+        *({"n": number, "type": name} for number, name in enumerate(NAMES, 1)),
+    ]
+    found = {
+        row["n"]: name
+        for name, rows in sqlite_tables(export("sqlite", items, table="type")).items()
+        for row in rows
+    }
+    assert found == dict(enumerate(["items", *NAMES.values()]))
+
+
+few_tables = st.sampled_from([*NAMES, ["post"]])
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({}, optional={"type": few_tables, "a": value, "b": st.integers(0, 9)})
+    )
+)
+def test_all_rows_are_there_each_in_its_table_and_in_order(items: list[Item]) -> None:
+    expected: dict[str, list[Item]] = {}
+    for item in items:
+        name = item.get("type")
+        table = NAMES.get(name, "items") if not isinstance(name, list) else "items"
+        cells = {key: sqlite_cell(each) for key, each in item.items() if each is not None}
+        expected.setdefault(table.lower() if table.isascii() else table, []).append(cells)
+    found = sqlite_tables(export("sqlite", items, table="type"))
+    found = {name.lower() if name.isascii() else name: rows for name, rows in found.items()}
+    # Items without any names make no table.
+    assert found == {name: rows for name, rows in expected.items() if name in found}
+    assert not any(any(rows) for name, rows in expected.items() if name not in found)
+    assert export("sqlite", items, table="type") == export("sqlite", items, table="type")
+
+
+def test_texts_that_are_no_kinds_are_no_tables() -> None:
+    items = [{"title": f"{number}"} for number in range(MAX_TABLES + 1)]
+    assert len(sqlite_tables(export("sqlite", items[:-1], table="title"))) == MAX_TABLES
+    with pytest.raises(OSError, match="over 500 tables, one for each different title"):
+        export("sqlite", items, table="title")
+
+
+def test_that_no_item_names_a_table_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    export("sqlite", [], table="kind")
+    export("sqlite", [{"kind": "a"}, {}], table="kind")
+    assert not caplog.messages
+    assert sqlite_tables(export("sqlite", [{"kind": 1}], table="kind")) == {"items": [{"kind": 1}]}
+    assert caplog.messages == ["no item has text in kind, so all are in the table items"]
 
 
 # ---- Parquet ----
@@ -437,22 +551,30 @@ def lines(count):
     for n in range(count):
         if n % 500 == 0:
             seen.append(Process().memory_info().rss)
-        yield b'{"n": %d, "title": "%s", "tags": ["a", "b"], "price": %d.5}' % (n, b"x" * 400, n)
+        yield b'{"n": %d, "title": "%s", "tags": ["a", "b"], "k": "%d"}' % (n, b"x" * 400, n % 50)
 
 seen = []
-publish_items(lambda: lines(2_000), parse_target(sys.argv[1]))
+publish_items(lambda: lines(2_000), parse_target(sys.argv[1], table=sys.argv[2]))
 before = max(seen)
-publish_items(lambda: lines(200_000), parse_target(sys.argv[1]))
+publish_items(lambda: lines(200_000), parse_target(sys.argv[1], table=sys.argv[2]))
 print((max(seen) - before) // 2**20)
 """
 
 
-@pytest.mark.parametrize("suffix", ["csv.gz", "sqlite", needed("parquet")])
-def test_memory_does_not_grow_with_the_items(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "table"),
+    [
+        ("csv.gz", ""),
+        ("sqlite", ""),
+        ("sqlite", "k"),
+        pytest.param("parquet", "", marks=needed("parquet").marks),
+    ],
+)
+def test_memory_does_not_grow_with_the_items(suffix: str, table: str, tmp_path: Path) -> None:
     """200,000 items, 90 MB as lines, some 250 MB as Python objects."""
-    command = [sys.executable, "-c", FLAT, str(tmp_path / f"items.{suffix}")]
+    command = [sys.executable, "-c", FLAT, str(tmp_path / f"items.{suffix}"), table]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     grown = int(done.stdout)
-    told.append(f"memory for 200,000 items as {suffix}: +{grown} MB")
+    told.append(f"memory for 200,000 items as {suffix}{table and ', 50 tables'}: +{grown} MB")
     # A row group of 32 MB, once as columns and once as a file.
     assert grown < (120 if suffix == "parquet" else 12)

@@ -14,7 +14,7 @@ import pytest
 from command_line import CRAWL, signal_all, spider_file
 from crawler import demo
 from crawler.exporters import FORMATS
-from test_exporters import is_installed, needed, read_parquet, read_sqlite
+from test_exporters import is_installed, needed, read_parquet, read_sqlite, sqlite_tables
 
 SPIDER = """
 import time
@@ -25,8 +25,9 @@ def graph(response):
     number = int(response.url.rpartition("/")[2].partition("?")[0])
     while Path(f"wait-at-{number}").exists():
         time.sleep(0.01)
-    yield {"n": number, "title": response.css("title::text").get(), "half": number / 2}
-    yield {"n": number, "links": response.css("a::attr(href)").getall(), "汉": [1, None]}
+    title, links = response.css("title::text").get(), response.css("a::attr(href)").getall()
+    yield {"n": number, "kind": "page", "title": title, "half": number / 2}
+    yield {"n": number, "kind": "list", "links": links, "汉": [1, None]}
     yield from response.follow_all(css="a")
 """
 """Some pages wait until they may go on: so it is known where a crawl is when it is killed."""
@@ -99,6 +100,20 @@ def test_f1_the_output_is_the_same_after_kills(outputs: Outputs, format_name: st
     elif format_name == "parquet":
         assert read_parquet(found).equals(read_parquet(expected))
     assert found == expected, "the same bytes too"
+
+
+def test_tables_for_kinds_of_items_are_the_same_after_kills(outputs: Outputs) -> None:
+    found = []
+    for folder in (outputs.undisturbed, outputs.resumed):
+        ask = [*CRAWL, "export", "graph", "-o", "kinds.sqlite", "--table", "kind", "--key", "n"]
+        subprocess.run(ask, cwd=folder, check=True, capture_output=True)
+        found.append((folder / "kinds.sqlite").read_bytes())
+    assert found[0] == found[1]
+    tables = sqlite_tables(found[0])
+    lines = (outputs.undisturbed / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    numbers = [json.loads(line)["n"] for line in lines]
+    assert [row["n"] for row in tables["page"]] == numbers[::2], "in the order of the crawl"
+    assert [row["n"] for row in tables["list"]] == numbers[1::2]
 
 
 def test_a_compressed_output_is_the_same_after_kills(outputs: Outputs) -> None:

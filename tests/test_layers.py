@@ -82,6 +82,7 @@ RULES = {
     "thumbnail_list",
     "thumbnails",
     "steps",
+    "table_name",
     "traps",
     "url",
     "well_formed",

@@ -559,8 +559,11 @@ except crawler.CrawlError as error:
 """
 
 
-def test_a_script_needs_no_main_guard_and_its_classes_stay_its_own(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
+@pytest.mark.parametrize("name", ["script.py", "myscript", "my.script"])
+def test_a_script_needs_no_main_guard_and_its_classes_stay_its_own(
+    name: str, tmp_path: Path
+) -> None:
+    script = tmp_path / name
     script.write_text(_SCRIPT)
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False

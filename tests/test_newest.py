@@ -17,7 +17,8 @@ from command_line import crawl, spider_file
 from crawler.demo import PracticeSite
 from crawler.newest import last_of_each
 from crawler.output import parse_target, publish_items
-from test_exporters import read_sqlite, scalar, sqlite_cell
+from crawler.table_name import alike, table_of
+from test_exporters import NAMES, read_sqlite, scalar, sqlite_cell, sqlite_tables
 
 Item = dict[str, Any]
 
@@ -105,6 +106,55 @@ def test_in_sqlite_it_is_the_primary_key_and_the_order_stays(tmp_path: Path) -> 
         assert row[5] == 1
         with pytest.raises(sqlite3.IntegrityError):
             database.execute("INSERT INTO items VALUES (4, 3)")
+
+
+KINDS: list[Item] = [
+    {"type": "post", "id": 1, "n": 1},
+    {"type": "author", "id": 1, "n": 2},
+    {"type": "Post", "id": 1, "n": 3},
+    {"type": 5, "id": 1, "n": 4},
+    {"id": 1, "n": 5},
+]
+
+
+def test_each_table_has_keys_of_its_own_in_every_format(tmp_path: Path) -> None:
+    for name in ("items.json", "items.sqlite"):
+        target = parse_target(str(tmp_path / name), key="id", table="type")
+        publish_items(lambda: list(map(line, KINDS)), target)
+    expected = [KINDS[1], KINDS[2], KINDS[4]]
+    assert json.loads((tmp_path / "items.json").read_bytes()) == expected
+    found = sqlite_tables((tmp_path / "items.sqlite").read_bytes())
+    assert found == {"author": [expected[0]], "Post": [expected[1]], "items": [expected[2]]}
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {}, optional={"id": few, "type": st.sampled_from([*NAMES]), "n": st.integers(0, 3)}
+        )
+    )
+)
+def test_several_tables_of_sqlite_take_them_all(items: list[Item]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "items.sqlite"
+        target = parse_target(str(path), key="id", table="type")
+        publish_items(lambda: list(map(line, items)), target)
+        found = sqlite_tables(path.read_bytes())
+    left = list(map(json.loads, last_of_each(lambda: map(line, items), "id", "type")()))
+    if not any(alike(table_of(item, "type")) == "items" and item for item in left):
+        left = list(filter(None, left))  # items without any names make no table
+    assert sum(map(len, found.values())) == len(left)
+
+
+def test_a_crawl_takes_the_table_from_its_settings(tmp_cwd: Path, site: PracticeSite) -> None:
+    body = f"@spider(key='id')\ndef posts(response):\n    return {KINDS}\n"
+    spider_file(tmp_cwd / "posts.py", body)
+    ask = ("run", "posts.py", "--urls", f"{site.url}/headers", "-o", "posts.db", "--table", "type")
+    assert crawl(*ask).returncode == 0
+    assert sqlite_tables(Path("posts.db").read_bytes()).keys() == {"author", "Post", "items"}
+    Path("crawl.toml").write_text('table = "type"\nkey = "id"\n')
+    assert crawl("export", "posts", "-o", "again.db").returncode == 0
+    assert Path("again.db").read_bytes() == Path("posts.db").read_bytes()
 
 
 def test_of_a_crawl_all_outputs_have_them(tmp_cwd: Path, site: PracticeSite) -> None:

@@ -172,7 +172,7 @@ def test_an_output_that_can_not_be_written_is_told_and_others_are_written(
     "text", ["a.csv.gz", "s3://b/{name}.sqlite", "/x/y.parquet", "posts.txt:json"]
 )
 def test_a_target_travels_as_json(text: str) -> None:
-    target: Target = parse_target(text, {"name": "posts"}, key="id", csv_safe=True)
+    target: Target = parse_target(text, {"name": "posts"}, key="id", table="b", csv_safe=True)
     assert _from_json(json.loads(json.dumps(_as_json(target)))) == target
 
 

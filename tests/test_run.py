@@ -351,9 +351,10 @@ def test_one_run_of_a_name_at_a_time(tmp_cwd: Path) -> None:
     assert "another run of nested is at work" in result.failures[0]["message"]
 
 
-def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["script.py", "myscript"])
+def test_a_script_needs_no_main_guard(name: str, tmp_path: Path) -> None:
     """Worker processes import it to find the spider, and leave off where it would crawl again."""
-    script = tmp_path / "script.py"
+    script = tmp_path / name
     script.write_text(
         "import crawler\n"
         "def echo(url):\n    return {'url': url}\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,19 @@ import click
 from crawler.cli.flags import flag_layers, named, output_options, place
 
 if TYPE_CHECKING:
+    from crawler.output import Target
     from crawler.result import Item
 
-_SUFFIXES = (".json", ".jsonl", ".ndjson", ".jl")
 _EPILOG = """\b
 Examples:
   crawl export posts -o posts.csv
-  crawl export posts -o - --where 'votes > `100`' --sort date
-  crawl export output/posts.json -o posts.parquet --fields id,title,votes
+  crawl export posts -o - --where 'stats_vote > `100`' --sort author
+  crawl export output/posts.json -o posts.parquet --fields id,author,stats_vote
 """
+
+_MAX_NAMES = 30
+
+log = logging.getLogger("crawler.output")
 
 
 @click.command(short_help="Items of a run or file in another format.", epilog=_EPILOG)
@@ -52,129 +57,39 @@ def export(
     output_dir: Path,
     **flags: str | bool | None,
 ) -> None:
-    """Write the items of RUN (a run's name, id or folder) or FILE (.json, .jsonl) to other files.
+    """Write the items of RUN (a run's name, id or folder) or FILE to other files.
+
+    FILE is .json or .jsonl, also with .gz or .zst behind it.
 
     Of a run that is at work, or came to no end, the items that are there by now.
     """
     from crawler.cli.console import say
     from crawler.cli.session import broken_pipe_is_the_end
+    from crawler.cli.source import find_source
     from crawler.output import check_targets, parse_target, publish_items, target_options
     from crawler.settings import from_environment, from_file, resolve
 
     settings = resolve([from_file(Path("crawl.toml")), *from_environment(), *flag_layers(flags)])
-    found = _source(source, output_dir)
+    found = find_source(source, output_dir)
     targets = [parse_target(text, found.names, **target_options(settings)) for text in outputs]
-    choice = _Choice(found.items, fields, where, sort, settings.key)
+    choice = _Choice(found.items, fields, where, sort, settings.key, settings.table)
+    _check_table(settings.table, choice.fields, targets)
     check_targets(targets)
     with broken_pipe_is_the_end():
         for target in targets:
             # The key is judged here: an item has all of its fields still.
-            publish_items(choice.lines, replace(target, key=None))
+            publish_items(choice.lines, replace(target, key=None), columns=choice.fields)
             if not target.is_stdout:
-                say(f"-> {target}")
+                say(f"-> {target}, {choice.counted()}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where items come from; `items` begins anew each time, and gives the same."""
-
-    items: Callable[[], Iterator[Item]]
-    names: dict[str, str]
-    """What may stand in braces in a target."""
-
-
-def _source(source: str, output: Path) -> _Source:
-    from datetime import UTC, datetime
-
-    from crawler.errors import UsageError
-    from crawler.output import names_of
-    from crawler.run_folder import runs_called
-
-    path = Path(source)
-    if path.is_file() and path.suffix.lower() in _SUFFIXES:
-        when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        names = names_of(path.stem, f"{when:%Y%m%dT%H%M%SZ}")
-        del names["run"]
-        _whole_lines(path)  # raises if it can't be read
-        read = _of_array if path.suffix.lower() == ".json" else _of_lines
-        return _Source(partial(read, path), names)
-    found = runs_called(source, output)
-    if not found:
-        raise UsageError(
-            f"there is no run {source} in {output}, and no file of that name that ends with "
-            f"{', '.join(_SUFFIXES)}"
-        )
-    facts = found[0]
-    items: Path = facts["folder"] / "items.jsonl"
-    read_run = partial(_of_run, items, _whole_lines(items))
-    return _Source(read_run, names_of(facts["name"], str(facts["id"])))
-
-
-def _whole_lines(path: Path) -> int:
-    """The bytes of a file up to the end of its last whole line."""
+def _check_table(table: str | None, fields: list[str], targets: list[Target]) -> None:
+    """What names an item's table must be there still."""
     from crawler.errors import UsageError
 
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            while size:
-                begin = max(0, size - 65536)
-                file.seek(begin)
-                end = file.read(size - begin).rfind(b"\n")
-                if end >= 0:
-                    return begin + end + 1
-                size = begin
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
-    return 0
-
-
-def _of_run(path: Path, size: int) -> Iterator[Item]:
-    from crawler.lines import item_of
-    from crawler.part import lines_up_to
-
-    return map(item_of, lines_up_to(path, size))
-
-
-def _of_lines(path: Path) -> Iterator[Item]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            text = line.strip(b" \t\r\n").removeprefix(b"\xef\xbb\xbf")
-            if text:
-                yield _item(_value(text, f"{path}, line {number}"), f"{path}, line {number}")
-
-
-def _of_array(path: Path) -> Iterator[Item]:
-    from crawler.errors import UsageError
-
-    values = _value(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path))
-    if not isinstance(values, list):
-        raise UsageError(f"{path} is no list of items")
-    for number, value in enumerate(values, 1):
-        yield _item(value, f"{path}, item {number}")
-
-
-def _value(text: bytes, where: str) -> Any:
-    from crawler.errors import UsageError
-
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _item(value: object, where: str) -> Item:
-    """A value that somebody else wrote as the items of a crawl are."""
-    from crawler.errors import ItemError, UsageError
-    from crawler.result import plain
-
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} is no item: {json.dumps(value)[:40]}")
-    try:
-        item: Item = plain(value)
-    except ItemError as error:
-        raise UsageError(f"{where}: {error}") from None
-    return item
+    is_left_out = table is not None and fields and table not in fields
+    if is_left_out and any(target.format == "sqlite" for target in targets):
+        raise UsageError(f"--table {table}: --fields leaves it out; SQLite's tables need it")
 
 
 class _Choice:
@@ -187,27 +102,45 @@ class _Choice:
         where: str | None,
         sort: str | None,
         key: str | None,
+        table: str | None,
     ) -> None:
         self._items = items
-        self._fields = [name.strip() for name in fields.split(",")] if fields else []
+        self.fields = [name.strip() for name in fields.split(",")] if fields else []
         self._where = where
         self._sort = sort
         self._key = key
+        self._table = table
         self._is_wanted = _compiled(where) if where is not None else None
         self._sorted: list[bytes] | None = None
         self._last: Callable[[], Iterable[bytes]] | None = None
+        self._all = self._written = 0
+        self._is_checked = False
 
-    def lines(self) -> Iterable[bytes]:
+    def lines(self) -> Iterator[bytes]:
         """Each item as a line of JSON; the same each time."""
+        self._written = 0
+        for line in self._lines():
+            self._written += 1
+            yield line
+
+    def counted(self) -> str:
+        """How many items there were when `lines` was read last: `3 of 1,250 items`."""
+        from crawler.wording import plural
+
+        some = "" if self._written == self._all else f"{self._written:,} of "
+        return some + plural(self._all, "item", shown=f"{self._all:,}")
+
+    def _lines(self) -> Iterable[bytes]:
         from crawler.lines import item_of, line_of
         from crawler.newest import last_of_each
 
         if self._key is None:
             return self._ordered(self._cut)
         if self._last is None:
-            self._last = last_of_each(partial(self._ordered, lambda item: item), self._key)
+            items = partial(self._ordered, lambda item: item)
+            self._last = last_of_each(items, self._key, self._table)
         lines = self._last()
-        return (line_of(self._cut(item_of(line))) for line in lines) if self._fields else lines
+        return (line_of(self._cut(item_of(line))) for line in lines) if self.fields else lines
 
     def _ordered(self, cut: Callable[[Item], Item]) -> Iterable[bytes]:
         """All items that are wanted, with what `cut` leaves of them."""
@@ -227,9 +160,9 @@ class _Choice:
         from crawler.errors import UsageError
 
         if self._is_wanted is None:
-            yield from self._items()
+            yield from self._counted()
             return
-        for number, item in enumerate(self._items(), 1):
+        for number, item in enumerate(self._counted(), 1):
             try:
                 is_wanted = _is_true(self._is_wanted(item))
             except JMESPathError as error:
@@ -237,8 +170,30 @@ class _Choice:
             if is_wanted:
                 yield item
 
+    def _counted(self) -> Iterator[Item]:
+        """All items; once they are counted, fields that none of them has are told."""
+        asked = {} if self._sort is None else {self._sort: "--sort"}
+        missing = {**dict.fromkeys(self.fields, "--fields"), **asked}
+        first: Item = {}
+        self._all = 0
+        for item in self._items():
+            self._all += 1
+            first = first or item
+            if missing:
+                missing = {name: flag for name, flag in missing.items() if name not in item}
+            yield item
+        if self._all and not self._is_checked:
+            for name, flag in missing.items():
+                log.warning("%s: no item has the field %s; %s", flag, name, _fields_of(first))
+        self._is_checked = True
+
     def _cut(self, item: Item) -> Item:
-        return {name: item.get(name) for name in self._fields} if self._fields else item
+        return {name: item.get(name) for name in self.fields} if self.fields else item
+
+
+def _fields_of(item: Item) -> str:
+    names = [*list(item)[:_MAX_NAMES], *(["..."] if len(item) > _MAX_NAMES else [])]
+    return f"the first one has {', '.join(names) or 'none'}"
 
 
 def _compiled(expression: str) -> Callable[[Item], Any]:

@@ -153,6 +153,11 @@ _OUTPUT = (
         help="Of items with one value there, outputs get the last; in SQLite the primary key.",
     ),
     click.option(
+        "--table",
+        metavar="FIELD",
+        help="In SQLite, an item goes to the table that it names here; keys count within each.",
+    ),
+    click.option(
         "--csv-safe/--no-csv-safe",
         default=None,
         help="In CSV, put a ' before text that begins as a formula does. Default: no.",

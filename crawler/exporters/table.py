@@ -6,9 +6,11 @@ numbers, booleans or nothing; lists and dicts become JSON text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from crawler.lines import item_of
+from crawler.result import Item
 
 MAX_COLUMNS = 2_000
 """Items whose keys are data (`{"2026-11-23": 4}`) would make rows longer and longer. It is also
@@ -28,6 +30,10 @@ class Table:
         self.columns: dict[str, int] = {}
         """Each column's name and, in a `TypedTable`, what it holds."""
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Columns that there are even if no item has them; before the first `survey`."""
+        self.columns.update(dict.fromkeys(names, 0))
+
     def survey(self, line: bytes) -> None:
         """Look at an item; each of them is shown before `open`. Raises OSError at MAX_COLUMNS."""
         item = item_of(line)
@@ -42,8 +48,12 @@ class TypedTable(Table):
 
     def survey(self, line: bytes) -> None:
         """Look at an item and at what its values are."""
+        self.survey_item(item_of(line))
+
+    def survey_item(self, item: Item) -> None:
+        """The same, of an item that is read already."""
         columns = self.columns
-        for name, value in item_of(line).items():
+        for name, value in item.items():
             kind = _whole(value) if value.__class__ is int else _KINDS[value.__class__]
             columns[name] = columns.get(name, 0) | kind
         _check(columns)
