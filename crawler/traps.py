@@ -151,7 +151,8 @@ class Families:
         """Remembers the first item that is new, for one is enough."""
         own_url = json.dumps(url)[1:-1]
         known: set[int] = set()
-        for number in map(int, _NUMBER.findall(url)):
+        site = _host_and_path(url)[0]  # its numbers are the same in all items
+        for number in map(int, _NUMBER.findall(url, len(site))):
             known.update((number - 1, number, number + 1))
 
         def without_known(number: re.Match[str]) -> str:
@@ -159,7 +160,9 @@ class Families:
 
         for item in items:
             text = json.dumps(item).replace(own_url, "")
-            start = _NUMBER.sub(without_known, text[:_CHARACTERS])
+            start = text[:_CHARACTERS]
+            if known:
+                start = _NUMBER.sub(without_known, start)
             mark = crc32(f"{start}{text[_CHARACTERS:]}".encode(), own)
             is_new = mark not in self._given
             self._given.pop(mark, None)
