@@ -11,7 +11,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -541,6 +540,8 @@ def from_file(path: Path) -> Layer:
         return origin, {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}") from None
+    import tomllib  # 4 ms, and mostly there is no such file
+
     try:
         return origin, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -556,8 +557,10 @@ def from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:
     environ = os.environ if environ is None else environ
     named = {f"CRAWL_{field.name.upper()}": field.name for field in fields(Settings)}
     for variable in environ:
+        if variable in named or not variable.startswith("CRAWL_"):
+            continue
         near = difflib.get_close_matches(variable, named, n=1, cutoff=0.85)
-        if near and variable.startswith("CRAWL_") and variable not in named:
+        if near:
             raise UsageError(f"the environment has {variable}; did you mean {near[0]}?")
     return [
         (f"{variable} in the environment", {named[variable]: _read(named[variable], value)})

@@ -250,8 +250,6 @@ def broken_pipe_is_the_end() -> Iterator[None]:
 
 @contextmanager
 def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
-    import pdb
-
     from crawler.cli.bar import display
     from crawler.cli.console import say
 
@@ -266,6 +264,8 @@ def _display(crawl: Crawl, progress: Progress) -> Iterator[None]:
                 sys.stdout = sys.__stdout__
             if hook is not sys.__breakpointhook__ or "PYTHONBREAKPOINT" in os.environ:
                 return hook(*args, **kwargs)
+            import pdb  # a twentieth of a whole start
+
             # The standard hook would stop in the frame that called it: here.
             return pdb.Pdb().set_trace(sys._getframe(1))
 
