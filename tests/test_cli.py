@@ -573,6 +573,17 @@ def test_help_and_version_are_quick() -> None:
     assert crawl("--version").stdout.startswith("crawl-in-order, version ")
 
 
+def test_a_crawl_imports_what_it_uses(tmp_cwd: Path) -> None:
+    """A start is most of the time of a small crawl."""
+    body = "import sys\ndef s(url):\n    return {'loaded': sorted(sys.modules)}\n"
+    file = spider_file(tmp_cwd / "s.py", body)
+    done = crawl("run", str(file), "--urls", "http://x.test/", "-o", "-", "--mode", "threads")
+    loaded = set(json.loads(done.stdout)[0]["loaded"])
+    assert "crawler.engine" in loaded
+    unused = {"aiohttp", "bs4", "lxml.html", "parsel", "selectolax", "PIL", "fsspec", "pyarrow"}
+    assert not loaded & (unused | {"multiprocessing", "pdb", "tomllib"})
+
+
 def until(condition: Any) -> None:
     give_up_at = time.monotonic() + 20
     while not condition():
