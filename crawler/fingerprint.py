@@ -22,10 +22,10 @@ def fingerprint(
     Raises ValueError if the URL is none.
     """
     url = canonical_url(request.url, keep_fragment=keep_fragment, drop_parameters=drop_parameters)
-    if request.body is None and not request.session:  # as most are; the same as below
-        head = f"{url} 0 {request.method.upper()}\n"
-        return blake2b(head.encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
     body = request.body or b""
     # No space is in a URL, and the length tells where the body begins: no two are written alike.
-    head = f"{url} {len(body)} {request.method.upper()} {request.session}".rstrip() + "\n"
-    return blake2b(head.encode("utf-8", "surrogatepass") + body, digest_size=SIZE).digest()
+    head = f"{url} {len(body)} {request.method.upper()}"
+    if request.session:
+        head = f"{head} {request.session}".rstrip()
+    text = f"{head}\n".encode("utf-8", "surrogatepass")
+    return blake2b(text + body, digest_size=SIZE).digest()

@@ -143,22 +143,19 @@ class Scheduler:
             if ranked.result is not None:
                 return ranked
             entry = self._take(now, max_rank)
-        if entry is not None and entry.result is None:
-            self._hand_out(entry, now)
-        return entry
+        return self._handed_out(entry, now)
 
     def next_ahead(self) -> Entry | None:
         """One that may go now, whatever its rank is going to be."""
         now = self._clock()
-        entry = self._take(now, math.inf)
-        if entry is not None and entry.result is None:
-            self._hand_out(entry, now)
-        return entry
+        return self._handed_out(self._take(now, math.inf), now)
 
-    def _hand_out(self, entry: Entry, now: float) -> None:
-        entry.attempts += 1
-        entry.is_in_flight = True
-        self._politeness.started(entry.host, now)
+    def _handed_out(self, entry: Entry | None, now: float) -> Entry | None:
+        if entry is not None and entry.result is None:
+            entry.attempts += 1
+            entry.is_in_flight = True
+            self._politeness.started(entry.host, now)
+        return entry
 
     def _take(self, now: float, max_rank: float) -> Entry | None:
         """The next one that may go, or that is finished because it may not be fetched."""
