@@ -92,7 +92,7 @@ def measure(source: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises ImageError if it is none, or a bomb; OSError if the file can't be read.
     """
     with _opened(source, max_pixels) as image:
-        width, height = _shown_size(image)
+        width, height = _shown_size(image, _orientation(image))
         kind = "JPEG" if image.format == "MPO" else image.format or ""  # several JPEGs in one file
         return Picture(width, height, Image.MIME[kind])
 
@@ -110,8 +110,9 @@ def make_thumbnail(
     than `max_pixels`; OSError if the file can't be read.
     """
     with _opened(source, max_pixels) as image:
-        if any(side < least for side, least in zip(_shown_size(image), min_size, strict=True)):
-            width, height = _shown_size(image)
+        orientation = _orientation(image)
+        width, height = _shown_size(image, orientation)
+        if width < min_size[0] or height < min_size[1]:
             wanted = f"{min_size[0]}x{min_size[1]}"
             raise ImageError(
                 "too-small", f"the picture has {width}x{height} pixels, at least {wanted} is wanted"
@@ -120,7 +121,7 @@ def make_thumbnail(
         format_name = rule.format or {"mpo": "jpeg"}.get(own, own)
         if format_name not in _SAVE_OPTIONS:
             format_name = "png"
-        small = _fitted(_turned(_loaded(image, rule)), rule)
+        small = _fitted(_turned(_loaded(image, orientation, rule), orientation), rule)
         small = _in_plain_colours(small, image.info.get("icc_profile"))
         if format_name == "jpeg":
             small = _on_white(small)
@@ -193,15 +194,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _shown_size(image: Image.Image) -> tuple[int, int]:
+def _shown_size(image: Image.Image, orientation: int) -> tuple[int, int]:
     width, height = image.size
-    return (height, width) if _orientation(image) in _TURNED else (width, height)
+    return (height, width) if orientation in _TURNED else (width, height)
 
 
-def _loaded(image: Image.Image, rule: ThumbnailRule) -> Image.Image:
+def _loaded(image: Image.Image, orientation: int, rule: ThumbnailRule) -> Image.Image:
     """The decoded picture, with full colours; a large JPEG decoded no larger than needed."""
     width, height = image.size
-    box = rule.size[::-1] if _orientation(image) in _TURNED else rule.size
+    box = rule.size[::-1] if orientation in _TURNED else rule.size
     ratios = box[0] / width, box[1] / height
     scale = min(1.0, (min if rule.how == "fit" else max)(ratios) * _GAP)
     image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
@@ -228,8 +229,8 @@ def _stretched(image: Image.Image) -> Image.Image:
     return image.convert("F").point(lambda value: value * scale - low * scale).convert("L")
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    """As its EXIF says that it is to be shown."""
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """As it is to be shown."""
     methods = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -239,7 +240,7 @@ def _turned(image: Image.Image) -> Image.Image:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    method = methods.get(_orientation(image))
+    method = methods.get(orientation)
     return image if method is None else image.transpose(method)
 
 
@@ -263,11 +264,19 @@ def _in_plain_colours(image: Image.Image, profile: object) -> Image.Image:
     mode = "RGB" if image.mode == "CMYK" else image.mode
     if isinstance(profile, bytes) and profile:
         try:
-            transform = _to_srgb(profile, image.mode, "RGB" if mode == "L" else mode)
+            transform = _to_srgb(_undated(profile), image.mode, "RGB" if mode == "L" else mode)
             return ImageCms.applyTransform(image, transform) or image
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a damaged profile, or one of other colours: the picture is as good without
     return image if image.mode == mode else image.convert(mode)
+
+
+def _undated(profile: bytes) -> bytes:
+    """Without the time when it was made, and without its hash (ICC.1:2022, 7.2.8 and 7.2.18).
+
+    Programs that write the same profile into each picture write the time of that.
+    """
+    return profile[:24] + bytes(12) + profile[36:84] + bytes(16) + profile[100:]
 
 
 @functools.lru_cache(maxsize=32)

@@ -23,7 +23,7 @@ pytest.importorskip("PIL", reason="the extra `images` is not installed")
 
 from PIL import Image, ImageCms, PngImagePlugin
 
-from crawler.thumbnails import _READ, _readable, make_thumbnail, measure, write_thumbnail
+from crawler.thumbnails import _READ, _readable, _to_srgb, make_thumbnail, measure, write_thumbnail
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 ICON = ThumbnailRule((75, 75))
@@ -216,6 +216,19 @@ def test_threads_may_share_a_profile() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = pool.map(lambda picture: make_thumbnail(picture, ICON).data, pictures * 25)
         assert list(together) == alone * 25
+
+
+def test_profiles_that_differ_in_their_time_and_hash_only_are_one() -> None:
+    _to_srgb.cache_clear()
+    other = bytearray(SRGB)
+    other[24:36] = struct.pack(">6H", 1999, 12, 31, 23, 59, 59)
+    other[84:100] = b"0123456789abcdef"
+    one, two = (
+        make_thumbnail(encoded(halves(), icc_profile=bytes(profile)), ICON).data
+        for profile in (SRGB, other)
+    )
+    assert one == two
+    assert _to_srgb.cache_info().misses == 1
 
 
 def test_a_damaged_profile_costs_nothing() -> None:

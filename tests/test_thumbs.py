@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from PIL import Image
 import crawler as package
 from command_line import crawl, start_crawl
 from conftest import REPOSITORY
+from crawler import picture_folder
 from crawler.errors import LockedError, OutputError, UsageError
 from crawler.picture_folder import Made, _name, thumbnail_folder
 from crawler.thumbnail_list import LIST, ThumbnailList
 from crawler.thumbnail_rule import ThumbnailRule
+from crawler.turns import Turns
 from deadline import wait_until
 
 RULE = ThumbnailRule((75, 75))
@@ -113,6 +116,19 @@ def test_the_same_bytes_in_every_mode(photos: Path) -> None:
         {name: Path(mode, name).read_bytes() for name in files(mode)} for mode in MODES
     )
     assert all(other == first for other in others)
+
+
+def test_of_many_threads_as_many_as_there_are_cores_are_at_work(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(longest=60)
+    monkeypatch.setattr(picture_folder, "_turns", turns)
+    with ThreadPoolExecutor(1) as pool:
+        with turns.turn():
+            results = pool.submit(made, photos, workers=4)
+            with pytest.raises(TimeoutError):
+                results.result(0.2)
+        assert results.result()
 
 
 @pytest.mark.parametrize(

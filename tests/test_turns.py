@@ -1,4 +1,4 @@
-"""One thread at a time."""
+"""One thread at a time, or a few."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from crawler import response as response_module
 from crawler.turns import Turns
 
 
-def test_one_thread_at_a_time_has_the_turn() -> None:
-    turns = Turns(longest=60)
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_so_many_threads_at_a_time_have_a_turn(at_once: int) -> None:
+    turns = Turns(longest=60, at_once=at_once)
     inside = 0
     most = 0
+    counting = threading.Lock()
+    together = threading.Barrier(at_once)
 
     def work(_: int) -> None:
         nonlocal inside, most
         with turns.turn():
-            inside += 1
-            most = max(most, inside)
+            with counting:
+                inside += 1
+                most = max(most, inside)
+            together.wait(30)
             sleep(0)  # others may run now
-            inside -= 1
+            with counting:
+                inside -= 1
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(400)))
-    assert most == 1
+        list(pool.map(work, range(300)))
+    assert most == at_once
 
 
 def test_who_takes_too_long_keeps_nobody_waiting() -> None:

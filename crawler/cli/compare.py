@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-import tempfile
 import time
 from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass
@@ -63,6 +61,8 @@ def compare(
     **settings: str | None,
 ) -> None:
     """Run SPIDER sequentially, in processes, in threads and on an event loop, and compare."""
+    import tempfile
+
     from crawler.arguments import parse_argument
     from crawler.cli.console import log_to_stderr
     from crawler.run import crawling
@@ -132,6 +132,8 @@ def _practice_site(
 
 
 def _timed(way: _Way, ready: AbstractContextManager[Crawl], file: Path) -> _Row:
+    import hashlib
+
     with ready as crawl:
         started = time.perf_counter()
         with redirect_stdout(sys.stderr):
