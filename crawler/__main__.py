@@ -14,9 +14,9 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from crawler.process import collect_garbage_less_often
+    from crawler.process import collect_no_garbage_yet
 
-    collect_garbage_less_often()
+    collect_no_garbage_yet()
     from crawler.cli import main as command_line
 
     command_line()

@@ -46,6 +46,10 @@ class ContentDecoder:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes as they came over the wire."""
+        if not self._stages:
+            self._received += len(data)
+            self._keep(data)
+            return
         for start in range(0, len(data), _SLICE):
             part = data[start : start + _SLICE]
             self._received += len(part)

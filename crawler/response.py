@@ -139,6 +139,13 @@ class Response:
         return self._decoded[0]
 
     @property
+    def _is_plain_utf8(self) -> bool:
+        """Whether parsers may have the body as it is: it need not be written as UTF-8 again."""
+        charset, text = self._decoded
+        has_bom = self.body.startswith(codecs.BOM_UTF8)
+        return charset == "utf-8" and "\ufffd" not in text and not has_bom
+
+    @property
     def text(self) -> str:
         """The body as text; bytes that are wrong in its charset become U+FFFD, never an error."""
         return self._decoded[1]
@@ -148,7 +155,10 @@ class Response:
         """The parsed page."""
         from parsel import Selector
 
-        selector = Selector(text=self.text, type="html", base_url=self.url)
+        if self.body and self._is_plain_utf8:
+            selector = Selector(body=self.body, type="html", base_url=self.url)
+        else:
+            selector = Selector(text=self.text, type="html", base_url=self.url)
         error = selector.root.getroottree().parser.error_log.last_error
         if error is not None and error.type_name == "ERR_RESOURCE_LIMIT":
             # libxml2 stops at 2048 elements inside each other and drops the rest of the page.
@@ -185,11 +195,7 @@ class Response:
             raise UsageError(
                 "response.lexbor needs selectolax: pip install 'crawl-in-order[fast]'"
             ) from None
-        charset, text = self._decoded
-        # What was read without a mistake as UTF-8 needn't be written as UTF-8 again.
-        has_bom = self.body.startswith(codecs.BOM_UTF8)
-        is_utf8 = charset == "utf-8" and "\ufffd" not in text and not has_bom
-        return LexborHTMLParser(self.body if is_utf8 else text)
+        return LexborHTMLParser(self.body if self._is_plain_utf8 else self.text)
 
     def json(self) -> Any:
         """The body parsed as JSON; raises ValueError when it is none."""
@@ -370,7 +376,8 @@ def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:
         return "utf-8", body.decode(errors="replace")
     try:
         charset, text = html_to_unicode(content_type, body, auto_detect_fun=_guess_charset)
-        text.encode()
+        if charset != "utf-8":  # which gives no half surrogates
+            text.encode()
     except (LookupError, UnicodeError):
         return "utf-8", body.decode(errors="replace")
     return charset, text

@@ -15,7 +15,8 @@ SPIDER = """
 import gc
 
 def threshold(url):
-    return {"objects": gc.get_threshold()[0]}
+    is_kept = gc.get_freeze_count() > 0
+    return {"on": gc.isenabled(), "objects": gc.get_threshold()[0], "kept": is_kept}
 """
 
 
@@ -30,7 +31,8 @@ def spider(tmp_cwd: Path) -> Path:
 def test_the_command_and_its_workers_collect_garbage_less_often(mode: str, spider: Path) -> None:
     done = crawl("run", str(spider), "--urls", "http://x/", "--mode", mode, "-o", "items.json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(Path("items.json").read_text()) == [{"objects": 3_000}]
+    ours = {"on": True, "objects": 3_000, "kept": True}
+    assert json.loads(Path("items.json").read_text()) == [ours]
 
 
 @pytest.mark.parametrize("mode", ["threads", "processes"])
@@ -38,5 +40,7 @@ def test_a_script_is_not_told_how_often(mode: str, spider: Path) -> None:
     before = gc.get_threshold()
     crawler.run(str(spider), urls=["http://x/"], mode=mode, output="items.json")
     assert gc.get_threshold() == before
-    objects = 3_000 if mode == "processes" else before[0]
-    assert json.loads(Path("items.json").read_text()) == [{"objects": objects}]
+    is_worker = mode == "processes"
+    objects = 3_000 if is_worker else before[0]
+    given = {"on": True, "objects": objects, "kept": is_worker}
+    assert json.loads(Path("items.json").read_text()) == [given]

@@ -20,10 +20,11 @@ from crawler.cli.thumbs import thumbs
 from crawler.cli.watch import watch
 from crawler.cli.why import why
 from crawler.errors import CrawlError
+from crawler.process import collect_garbage_less_often
 from crawler.version import __version__
 
-_STOPPABLE = ("run", "resume", "retry")
-"""Commands that take signals for themselves, once their spider is loaded."""
+_CRAWLS = ("run", "resume", "retry")
+"""Commands that take signals for themselves, and collect garbage, once their spider is loaded."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,8 +32,11 @@ _STOPPABLE = ("run", "resume", "retry")
 @click.pass_context
 def crawl(context: click.Context) -> None:
     """Crawl with plain Python functions: out-of-order execution, in-order commit."""
+    is_crawl = context.invoked_subcommand in _CRAWLS
+    if not is_crawl:  # those do it when all is loaded
+        collect_garbage_less_often()
     is_default = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    if is_default and context.invoked_subcommand not in _STOPPABLE:
+    if is_default and not is_crawl:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from crawler.cli.flags import flag_layers, read_urls
+from crawler.process import collect_garbage_less_often
 
 if TYPE_CHECKING:
     from crawler.cli.report import About
@@ -170,6 +171,7 @@ def crawl_and_report(
         shown = "none" if quiet or is_crowded else progress
         again = how_to_resume(crawl.folder.path, here or Path.cwd())
         with _display(crawl, shown), _noted(again), signals.stopping(crawl):
+            collect_garbage_less_often()
             result = crawl.run()
     if not quiet or result.exit_code:
         for line in report(result, _about(crawl, again), is_short=quiet > 0):
