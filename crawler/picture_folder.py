@@ -278,8 +278,7 @@ def _make(
     with _turns.turn():
         made = make_thumbnail(path, rule)
         try:
-            with open(staged, "wb", buffering=0) as file:
-                file.write(made.data)
+            Path(staged).write_bytes(made.data)
         except OSError as problem:
             raise OutputError(f"can't write {staged}: {problem.strerror or problem}") from None
         return _Staged(staged, made.format, made.width, made.height, _hash(made.data))

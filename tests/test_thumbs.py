@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
+import resource
 import signal
 import struct
 import subprocess
@@ -22,7 +24,7 @@ pytest.importorskip("PIL", reason="thumbnails need Pillow")
 from PIL import Image
 
 import crawler as package
-from command_line import crawl, start_crawl
+from command_line import CRAWL, crawl, start_crawl
 from conftest import REPOSITORY
 from crawler import picture_folder
 from crawler.errors import LockedError, OutputError, UsageError
@@ -118,9 +120,7 @@ def test_the_same_bytes_in_every_mode(photos: Path) -> None:
     assert all(other == first for other in others)
 
 
-def test_of_many_threads_as_many_as_there_are_cores_are_at_work(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_take_turns(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = Turns(longest=60)
     monkeypatch.setattr(picture_folder, "_turns", turns)
     with ThreadPoolExecutor(1) as pool:
@@ -376,6 +376,26 @@ def test_the_commands_errors(photos: Path, arguments: list[str], code: int, mess
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_thumbnail_for_which_there_is_no_room_is_none(tmp_cwd: Path) -> None:
+    """The system writes what fits; only when asked for the rest it says that there is no room."""
+    Path("photos").mkdir()
+    pixels = random.Random(1).randbytes(75 * 75 * 3)  # no PNG of them is small
+    Image.frombytes("RGB", (75, 75), pixels).save("photos/a.png")
+    done = subprocess.run(
+        [*CRAWL, "thumbs", "photos", "out"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        # Python 3.11 would leave a half of a module's bytecode behind.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, 8_192)),
+    )
+    assert done.returncode == 8, done.stderr
+    assert "File too large" in done.stderr
+    assert "a.png" not in files()
 
 
 def test_many_bad_files_are_told_in_few_lines(tmp_cwd: Path) -> None:
