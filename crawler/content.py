@@ -46,12 +46,9 @@ class ContentDecoder:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes as they came over the wire."""
-        if not self._stages:
-            self._received += len(data)
-            self._keep(data)
-            return
-        for start in range(0, len(data), _SLICE):
-            part = data[start : start + _SLICE]
+        size = _SLICE if self._stages else len(data) or 1  # what isn't packed can't be a bomb
+        for start in range(0, len(data), size):
+            part = data[start : start + size]
             self._received += len(part)
             self._through(part, 0)
 

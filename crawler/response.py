@@ -155,7 +155,7 @@ class Response:
         """The parsed page."""
         from parsel import Selector
 
-        if self.body and self._is_plain_utf8:
+        if self.body and self._is_plain_utf8:  # parsel refuses an empty one
             selector = Selector(body=self.body, type="html", base_url=self.url)
         else:
             selector = Selector(text=self.text, type="html", base_url=self.url)
