@@ -30,17 +30,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield device
         return
     path = _followed(path)
-    beside, stream = _open_beside(path)
-    try:
-        with stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            if path.exists():
-                shutil.copymode(path, beside)
-            beside.replace(path)  # before it is closed, and with that unlocked
-    finally:
-        beside.unlink(missing_ok=True)
+    with _new_file_beside(path) as (beside, stream):
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)  # before it is closed, and with that unlocked
     sync_folder(path.parent)
 
 
@@ -77,16 +73,29 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
 
 
-def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
-    """A new file beside `path`, locked for as long as it is open."""
+@contextmanager
+def _new_file_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file beside `path`, locked while it is open; removed in the end if it is still there.
+
+    A signal may end the block at any moment, also before the file is locked.
+    """
     while True:
         beside = _beside(path)
-        stream = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
-        with suppress(OSError):  # a file system without locks: leftovers stay there
-            if not lock(stream) or not os.fstat(stream.fileno()).st_nlink:
-                stream.close()  # someone took it for a leftover just before it was locked
-                continue
-        return beside, stream
+        try:
+            with beside.open("xb") as stream:
+                if _is_locked_in_time(stream):
+                    yield beside, stream
+                    return
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _is_locked_in_time(stream: BinaryIO) -> bool:
+    """Lock it. False if someone took it for a leftover before that."""
+    try:
+        return lock(stream) and os.fstat(stream.fileno()).st_nlink > 0
+    except OSError:
+        return True  # a file system without locks: leftovers stay there
 
 
 def _remove_leftovers(path: Path) -> None:

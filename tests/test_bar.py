@@ -190,7 +190,8 @@ def test_a_pause_leaves_a_clean_terminal(block: Block) -> None:
             shown.pause()
             shown.pause()
             print("(Pdb) next", flush=True)
-            wait_until(lambda: terminal.screen() == ["(Pdb) next", ""])
+            wait_until(lambda: terminal.written.endswith("(Pdb) next\r\n"))
+            assert terminal.screen() == ["(Pdb) next", ""]
             before = terminal.written
             block.engine.update(done=13)
             time.sleep(0.2)  # longer than from one drawing to the next

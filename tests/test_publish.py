@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -48,6 +49,30 @@ def test_an_error_leaves_the_old_content_and_no_litter(
 
     with pytest.raises(error):
         write()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["posts.json"]
+
+
+@pytest.mark.parametrize(
+    "where", ["crawler.publish.lock", "os.fstat", "os.fsync", "shutil.copymode"]
+)
+def test_ended_by_a_signal_it_leaves_no_litter_whatever_it_was_doing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    path = tmp_path / "posts.json"
+    path.write_bytes(b"old")
+    handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+    def end(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(where, end)
+    try:
+        with pytest.raises(SystemExit), replacing(path) as stream:
+            stream.write(b"new")
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["posts.json"]
 
