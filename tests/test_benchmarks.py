@@ -486,7 +486,7 @@ def test_the_parts_of_a_page_are_measured_one_by_one(which: str) -> None:
 
 
 def test_the_profile_shares_out_the_time_of_a_url(tmp_path: Path) -> None:
-    shares = frontier.profile(500, tmp_path / "x.sqlite")
+    shares = frontier.profile(500, tmp_path / "x.sqlite", least=0)  # shares vary with the load
     assert sum(shares.values()) == pytest.approx(100)
     assert {"ranks", "engine", "journal", frontier.OWN, frontier.PYTHONS} <= set(shares)
 

@@ -154,8 +154,11 @@ def crawl(pages: int, path: Path, *, last: int | None = None) -> dict[str, float
     }
 
 
-def profile(pages: int, path: Path) -> dict[str, float]:
-    """The share of each of our modules, in per cent; SQLite's time is that of its callers."""
+def profile(pages: int, path: Path, *, least: float = LEAST_SHARE) -> dict[str, float]:
+    """The share of each of our modules, in per cent; SQLite's time is that of its callers.
+
+    Those of less than `least` are put together.
+    """
     journal = Journal.create(path)
     profiler = cProfile.Profile(builtins=False)
     profiler.runcall(make_engine(AtOnce(pages), journal, Numbers()).crawl)
@@ -170,7 +173,7 @@ def profile(pages: int, path: Path) -> dict[str, float]:
     shares: defaultdict[str, float] = defaultdict(float)
     for module, own in seconds.items():
         share = own / whole * 100
-        shares[module if share >= LEAST_SHARE else OTHERS] += share
+        shares[module if share >= least else OTHERS] += share
     return dict(sorted(shares.items(), key=itemgetter(1), reverse=True))
 
 
