@@ -159,14 +159,6 @@ class Journal:
         return cls(connection, str(path))
 
     @classmethod
-    def in_memory(cls) -> Self:
-        """A journal for a crawl that needn't survive."""
-        connection = _connect(":memory:")
-        connection.executescript(_SCHEMA)
-        connection.execute("BEGIN")
-        return cls(connection, "the journal")
-
-    @classmethod
     def open(cls, path: Path) -> Self:
         """The journal of an earlier session.
 
@@ -357,7 +349,7 @@ class Journal:
         return (row[0] for row in self._connection.execute(query, values))
 
 
-def _connect(path: Path | str) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     with _errors(str(path)):
         return sqlite3.connect(path, timeout=_SECONDS_FOR_OTHERS, isolation_level=None)
 

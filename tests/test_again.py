@@ -29,6 +29,7 @@ from crawler.demo import PracticeSite
 from crawler.errors import CrawlError, UsageError
 from crawler.journal import JOURNAL, Journal
 from crawler.result import Failure, Result
+from journals import journal_in_memory
 from test_engine import Lists, Shuffled, make_engine, number_of
 from test_following import url
 from test_resume import PowerCutError
@@ -180,7 +181,7 @@ def test_what_is_found_again_is_where_it_belongs(
         undisturbed = Lists()
         session(
             Site(links, still_down),
-            Journal.in_memory(),
+            journal_in_memory(),
             undisturbed,
             starts,
             seed,

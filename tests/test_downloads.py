@@ -31,6 +31,7 @@ from crawler.pipeline import Pipeline
 from crawler.politeness import Politeness
 from crawler.result import Failure, Item, Result
 from crawler.scheduler import Scheduler
+from journals import journal_in_memory
 from test_engine import AT_ONCE, Lists, Shuffled, number_of
 from test_following import BUSY, GONE, url
 from test_resume import PowerCutError
@@ -255,7 +256,7 @@ def test_f1_pages_with_files_are_the_same_after_any_crash(
 
     sequential = Lists()
     calm = Site(*site)
-    session(calm, Journal.in_memory(), sequential, place / "calm", 1, resumed=False)
+    session(calm, journal_in_memory(), sequential, place / "calm", 1, resumed=False)
     pages, files = site
     for item in sequential.items:
         if item["n"] >= 0 and "files" in item:
@@ -398,7 +399,7 @@ def test_f6_a_disk_that_is_full_ends_the_crawl(store: FileStore) -> None:
         Workers(site, 0),
         [0],
         store,
-        journal=Journal.in_memory(),
+        journal=journal_in_memory(),
         sink=sink,
         slots=2,
         window=9,

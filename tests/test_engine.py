@@ -26,6 +26,7 @@ from crawler.request import Request
 from crawler.result import Failure, Item, Result
 from crawler.retry import RetryPolicy
 from crawler.scheduler import Scheduler
+from journals import journal_in_memory
 
 Answer = Callable[[Request], Result]
 
@@ -104,7 +105,7 @@ def make_engine(
     retry: RetryPolicy = AT_ONCE,
 ) -> tuple[Engine, Lists]:
     sink = sink or Lists()
-    journal = journal or Journal.in_memory()
+    journal = journal or journal_in_memory()
     engine = Engine(
         reference="unused:here",
         scheduler=Scheduler(
@@ -440,7 +441,7 @@ def test_retries_and_failures_are_counted_by_their_causes() -> None:
 
 
 def test_the_counts_of_a_resumed_crawl_are_those_of_all_its_sessions() -> None:
-    journal, sink = Journal.in_memory(), Lists()
+    journal, sink = journal_in_memory(), Lists()
     forbidden = Failure("status", "forbidden", status=403)
 
     def answer(request: Request) -> Result:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import ntpath
 import os
+import sys
 import unicodedata
 from pathlib import Path, PureWindowsPath
 from urllib.parse import quote
@@ -73,6 +75,12 @@ UGLY = [
 ]
 
 
+def is_reserved_on_windows(name: str) -> bool:
+    if sys.version_info >= (3, 13):
+        return ntpath.isreserved(name)
+    return PureWindowsPath(name).is_reserved()
+
+
 def check(name: str, folder: Path) -> None:
     """It is a name, in every system, and a file of that name is in the folder."""
     assert 0 < len(name.encode()) <= MAX_BYTES
@@ -83,7 +91,7 @@ def check(name: str, folder: Path) -> None:
     kinds = {unicodedata.category(each)[0] for each in name}
     assert kinds <= {"L", "M", "N", "P"}, "no control, format, space, symbol or surrogate"
     assert name.partition(".")[0].upper() not in WINDOWS_DEVICES
-    assert not PureWindowsPath(name).is_reserved()
+    assert not is_reserved_on_windows(name)
     assert os.path.normpath(folder / name) == str(folder / name)
     (folder / name).write_bytes(b"x")
     assert (folder / name).resolve().parent == folder.resolve()

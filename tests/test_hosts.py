@@ -12,11 +12,11 @@ import pytest
 
 import crawler
 from crawler import Request, Response, spider
-from crawler.journal import Journal
 from crawler.politeness import Politeness
 from crawler.result import Failure, Result
 from crawler.retry import RetryPolicy
 from crawler.scheduler import Scheduler
+from journals import journal_in_memory
 
 Answer = Callable[[str, str], tuple[int, dict[str, str]]]
 """Takes host and path, gives status and headers."""
@@ -128,7 +128,7 @@ def test_pages_of_a_host_that_was_given_up_fail_without_being_asked_for() -> Non
         politeness=Politeness(),
         retry=RetryPolicy(),
         retries=0,
-        journal=Journal.in_memory(),
+        journal=journal_in_memory(),
         clock=lambda: now,
     )
     refused, fetched, blocked = 0, 0, []
@@ -158,7 +158,7 @@ def test_what_was_fetched_ahead_of_its_rank_is_given_up_too() -> None:
         politeness=politeness,
         retry=RetryPolicy(),
         retries=0,
-        journal=Journal.in_memory(),
+        journal=journal_in_memory(),
         clock=lambda: 10_000.0,
     )
     entry = scheduler.next(10)

@@ -23,13 +23,13 @@ from command_line import CRAWL, signal_all, spider_file, start_crawl
 from crawler import Request, demo
 from crawler.demo import PracticeSite
 from crawler.entry import Entry
-from crawler.journal import Journal
 from crawler.outage import Outages
 from crawler.politeness import Politeness
 from crawler.result import Failure, Result
 from crawler.retry import RetryPolicy
 from crawler.scheduler import Scheduler
 from deadline import wait_until
+from journals import journal_in_memory
 
 GOOD = Result(status=200, fetch_seconds=0.1)
 REFUSED = Result(
@@ -62,7 +62,7 @@ class Crawl:
             politeness=Politeness(per_host=slots, adaptive=adaptive),
             retry=RetryPolicy(),
             retries=retries,
-            journal=Journal.in_memory(),
+            journal=journal_in_memory(),
             robots_agent="crawl" if robots else None,
             clock=lambda: self.now,
         )

@@ -20,6 +20,7 @@ from crawler.fingerprint import fingerprint
 from crawler.journal import Journal, Outcome
 from crawler.refusals import Refusals
 from crawler.result import Failure, Result
+from journals import journal_in_memory
 from test_engine import Lists, Shuffled, make_engine, number_of
 from test_following import BUSY, GONE, Page, sites, url
 
@@ -114,7 +115,7 @@ def test_f1_a_crash_anywhere_changes_nothing(
         return engine.stats
 
     undisturbed = Lists()
-    expected = outcome(undisturbed, session(Site(pages), Journal.in_memory(), undisturbed))
+    expected = outcome(undisturbed, session(Site(pages), journal_in_memory(), undisturbed))
 
     site, sink = Site(pages), Lists()
     stats = Stats()

@@ -10,10 +10,10 @@ import tenacity
 
 from crawler import Request, RetryPolicy
 from crawler.entry import Entry
-from crawler.journal import Journal
 from crawler.politeness import Politeness
 from crawler.result import Failure
 from crawler.scheduler import Scheduler
+from journals import journal_in_memory
 
 PASSING = Failure("timeout", "too slow", retryable=True)
 
@@ -45,7 +45,7 @@ def scheduler_of(
         politeness=Politeness(delay, serial=serial),
         retry=RetryPolicy(wait=tenacity.wait_fixed(5)),
         retries=retries,
-        journal=Journal.in_memory(),
+        journal=journal_in_memory(),
         clock=clock,
     )
 

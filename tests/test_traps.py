@@ -27,6 +27,7 @@ from crawler.result import Result
 from crawler.scope import Scope
 from crawler.traps import ADVICE, Families, catches, family
 from crawler.url import MAX_URL_LENGTH
+from journals import journal_in_memory
 from test_engine import Lists, Shuffled, make_engine
 from test_following import WAYS
 
@@ -156,7 +157,7 @@ Pages = Callable[[str], tuple[list[dict[str, Any]], list[str]]]
 def walk(pages: Pages, *starts: str, **settings: Any) -> tuple[list[str], list[Skipped]]:
     """What a crawl asks for, and what it leaves out but for duplicates."""
     skipped: list[Skipped] = []
-    journal = Journal.in_memory()
+    journal = journal_in_memory()
     start = iter([Request(url) for url in starts])
     ranks = Ranks(start, journal=journal, scope=Scope(), skip=skipped.append, **settings)
     asked = []
@@ -322,7 +323,7 @@ def test_b1_who_says_how_deep_a_site_is_gets_it() -> None:
 def test_b1_what_is_asked_for_again_on_purpose_is_no_trap() -> None:
     """A spider that watches a page asks for it over and over."""
     seen = 0
-    journal = Journal.in_memory()
+    journal = journal_in_memory()
     ranks = Ranks(iter([Request("http://x/a/a/a")]), journal=journal, scope=Scope())
     with patience(5, depth=5):
         while seen < 100 and (entry := ranks.next()) is not None:
@@ -506,7 +507,7 @@ def test_b1_a_crash_anywhere_in_a_trap_changes_nothing(slots: int, tmp_path: Pat
 
     with patience(15):
         calm = Lists()
-        expected = session(Journal.in_memory(), calm, None, 0)
+        expected = session(journal_in_memory(), calm, None, 0)
         assert expected.skipped["trap-variants"] >= 1
         assert sum("text" in item for item in calm.items) == 12
         assert expected.pages < 120

@@ -205,7 +205,8 @@ class _Connection(HTTPConnection):
         self.terms.allowed, self.terms.ends_at = self.terms.timeout, self._give_up_at
         host = str(self._tunnel_host).strip("[]")
         place = f"[{host}]:{self._tunnel_port}" if ":" in host else f"{host}:{self._tunnel_port}"
-        headers = {"Host": place, **self._tunnel_headers}
+        # First of all; http.client (from Python 3.12 on) adds one that has no brackets.
+        headers = {"Host": place} | self._tunnel_headers | {"Host": place}
         lines = [f"CONNECT {place} HTTP/1.1", *(f"{name}: {v}" for name, v in headers.items())]
         self.send("\r\n".join([*lines, "", ""]).encode("ascii"))
         answer = self.response_class(self.sock, method="CONNECT")
