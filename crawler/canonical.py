@@ -77,6 +77,7 @@ _PATH = _printable_but('"#<>?^`{}')
 _USERINFO = _printable_but('"#<>?^`{}/:;=@[\\]|')
 
 _SPACE_AND_C0 = "".join(map(chr, range(0x21)))
+_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _TAB_OR_NEWLINE = re.compile(r"[\t\n\r]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -106,6 +107,23 @@ _PLAIN = re.compile(
     ( (?: / (?! \. | %2[Ee] ) [!$-.0-;=@-\[\]_a-z|~]*+ )*+ )
     (?: \? ([!$-&(-;=?-~]*+) )?+
     (?: \# ([!#-;=?-_a-~]*+) )?+
+    """,
+    re.VERBOSE,
+)
+
+# URLs that a browser and urlsplit read alike: written as the standard has it as far as host and
+# folders are concerned. Nearly all are, and the rest isn't touched.
+_CLEAR = re.compile(
+    r"""
+    https?://
+    (?: (?: [a-z0-9_-]++ \. )*+ [a-z] [a-z0-9_-]*+
+      | (?: (?: 25[0-5] | 2[0-4][0-9] | 1[0-9][0-9] | [1-9]?[0-9] )
+            (?: \. (?=[0-9]) | (?=[:/?#]|\Z) ) ){4}
+    )
+    (?: : (?! 0 ) [0-9]{1,5}+ )?+
+    (?: / (?! \. | %2[Ee] ) [^\x00-\x20\x7f\\/?#]*+ )*+
+    (?: \? [^\x00-\x20\x7f#]*+ )?+
+    (?: \# [^\x00-\x20\x7f]*+ )?+
     """,
     re.VERBOSE,
 )
@@ -206,6 +224,25 @@ def canonical_url(
     fragment = with_plain_escapes(fragment) if keep_fragment and fragment else None
     user, secret = with_plain_escapes(username), with_plain_escapes(password)
     return str(URL(scheme, user, secret, host, port, path, query or None, fragment))
+
+
+def is_clear(url: str) -> bool:
+    """Whether `clear_url` leaves it as it is because nothing is unclear."""
+    return _CLEAR.fullmatch(url) is not None
+
+
+def clear_url(url: str) -> str:
+    """The URL in a spelling that leaves nobody in doubt which host and folder it means.
+
+    `http://a\\@b/x/%2e%2e/y` is `http://a/@b/y` to a browser: so it is judged (scope, robots.txt)
+    and fetched. What is clear already stays as it is; so does what has spaces, or is no URL.
+    """
+    if is_clear(url) or _SPACE_OR_CONTROL.search(url):
+        return url
+    try:
+        return str(parse_url(url))
+    except ValueError:
+        return url
 
 
 # ---- The standard's parser ----

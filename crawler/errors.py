@@ -19,6 +19,7 @@ A page that fails is no exception: it is a `Failure` in the result (see `crawler
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -89,11 +90,16 @@ class ItemError(CrawlError):
 class Retry(CrawlError):  # noqa: N818  (a request, not an error of ours)
     """Raised by a spider: the page looks wrong, fetch it again; as often as `retries` says.
 
-    `after` are seconds to wait before; else it waits as after other failures.
+    `after` are seconds to wait before; else it waits as after other failures. Raises TypeError or
+    ValueError if it is no number, or one below 0.
     """
 
     def __init__(self, reason: str = "the spider asked for it", *, after: float | None = None):
         super().__init__(reason)
+        if after is not None and not isinstance(after, (int, float)):
+            raise TypeError(f"after={after!r}: give seconds, a number")
+        if after is not None and not 0 <= after < math.inf:
+            raise ValueError(f"after={after!r}: give seconds, 0 or more")
         self.after = after
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
+
+from crawler.canonical import URL, parse_url
 
 _AFTER_PATH = re.compile(r"[?#]")
 _NEEDS_FOLDER_ONLY = re.compile(
@@ -27,15 +29,18 @@ _NEEDS_FOLDER_ONLY = re.compile(
 def join(base: str, href: str) -> str:
     """`href` as an absolute URL, as a browser would read it on a page whose base URL is `base`.
 
-    One that is no URL ("http://[bad") comes back as it is: a broken link must not cost a page.
+    One that is none for http or https ("http://[bad", "mailto:me") comes back as it is: a broken
+    link must not cost a page.
     """
-    href = href.strip()
     try:
-        url = urljoin(base, href)
+        return str(parse_url(href, _parsed(base)))
     except ValueError:
-        return href
-    end_of_host = url.find("/", url.find("//") + 2)
-    return url[:end_of_host] + url[end_of_host:].replace(" ", "%20")
+        return href.strip()
+
+
+@lru_cache(maxsize=128)
+def _parsed(base: str) -> URL:
+    return parse_url(base)
 
 
 def can_be_fetched(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 A reference is `package.module:function` or `/path/to/file.py:function`; both cross to other
 processes as text. A function that only lives in this process (defined in a notebook, or inside
-another function) gets a `local:N` reference, which only threads and the sequential mode can follow.
+another function) gets a `local:...` reference, which nobody else can follow, and no resumed crawl.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import itertools
+import secrets
 import sys
 import threading
 import traceback
@@ -37,6 +38,8 @@ _functions: dict[str, Callable[..., Any]] = {}
 """What this process loaded or was given, by reference; other processes load for themselves."""
 _local_references: dict[Callable[..., Any], str] = {}
 _local_numbers = itertools.count(1)
+_this_process = secrets.token_hex(4)
+"""In `local:` references: after a resume, one must not mean another function of the same number."""
 _modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 _import_lock = threading.RLock()
 
@@ -73,7 +76,7 @@ def load_function(reference: str) -> Callable[..., Any]:
     if where == "local":
         raise SpiderNotFoundError(
             "a function defined in a notebook or inside another function can't be loaded by "
-            "another process: put it in a file, or use mode='threads'"
+            "another process, nor by a resumed crawl: put it in a file"
         )
     module = _import_file(Path(where)) if _is_path(where) else _import_module(where)
     return _attribute(module, name)
@@ -146,7 +149,8 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
     """What a callback is called in a request of the spider with that reference.
 
     The bare name for a function of the spider's module, else a reference. Raises
-    SpiderNotFoundError for a name that the module doesn't have, and what is no function.
+    SpiderNotFoundError for a name that the module doesn't have, what is no function, and a function
+    without such a name, unless the spider has none either: nobody could find it after a resume.
     """
     if isinstance(callback, str):
         if reference.startswith("local:") and ":" not in callback:
@@ -160,16 +164,21 @@ def callback_name(callback: str | Callable[..., Any], reference: str) -> str:
         raise SpiderNotFoundError(f"callback={callback!r} is neither a function nor a name of one")
     found = _reference_of(callback) or _local_references.get(callback)
     if found is None:
-        if in_worker_process():
+        if not reference.startswith("local:"):
             raise SpiderNotFoundError(
-                f"the callback {callback!r} is defined inside another function, where other "
-                "processes can't find it: put it at the top of the module, or use mode='threads'"
+                f"the callback {callback!r} can't be found by a name, which a resumed crawl and "
+                "other processes have to: write a function (def) at the top of the module, and "
+                "give it what it has to know in meta={...}"
             )
-        found = f"local:{next(_local_numbers)}"
+        found = _new_local_reference()
         _functions[found] = callback
         _local_references[callback] = found
     module, _, name = found.rpartition(":")
     return name if module == reference.rpartition(":")[0] and module != "local" else found
+
+
+def _new_local_reference() -> str:
+    return f"local:{_this_process}-{next(_local_numbers)}"
 
 
 def plain_request(request: Request, reference: str) -> Request:
@@ -191,7 +200,7 @@ def beside(reference: str, callback: str) -> str:
 
 def _from_function(function: Callable[..., Any]) -> Spider:
     options = options_of(function)
-    reference = _reference_of(function) or f"local:{next(_local_numbers)}"
+    reference = _reference_of(function) or _new_local_reference()
     file = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
     name = options.name or getattr(function, "__name__", type(function).__name__).strip("<>")
     return _spider(name, reference, function, Path(file) if file else None)

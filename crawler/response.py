@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
-from urllib.parse import urljoin
 
 from crawler.errors import UsageError
-from crawler.links import absolute_links, join
+from crawler.links import absolute_links, can_be_fetched, join
 from crawler.request import Request
 from crawler.turns import Turns
 
@@ -207,13 +206,11 @@ class Response:
             base = next(self._attributes("href", "base"), "")
         elif _BASE.search(self.text):  # mostly there is none, and lexbor would look everywhere
             element = self.lexbor.css_first("base[href]")
-            base = "" if element is None else element.attributes["href"] or ""
+            base = "" if element is None else element.attributes.get("href") or ""
         else:
             base = ""
-        try:
-            return urljoin(self.url, base.strip())
-        except ValueError:  # <base href="http://[bad">: as if it were not there
-            return self.url
+        url = join(self.url, base)
+        return url if can_be_fetched(url) else self.url  # as if `javascript:` were not there
 
     def urljoin(self, href: str) -> str:
         """`href` as an absolute URL, as a browser on this page would read it (`<base>` counts).
@@ -232,8 +229,9 @@ class Response:
     @_made_once
     def _links(self) -> tuple[str, ...]:
         if self._is_for_lexbor:
-            elements = self.lexbor.css("a[href], area[href]")
-            hrefs = [element.attributes["href"] or "" for element in elements]
+            found = [each.attributes for each in self.lexbor.css("a[href], area[href]")]
+            # An `xlink:href`, which links in SVG may have, is found as well.
+            hrefs = [each["href"] or "" for each in found if "href" in each]
         else:
             hrefs = list(self._attributes("href", "a", "area"))
         return tuple(self._absolute(hrefs))
@@ -277,11 +275,15 @@ class Response:
             yield Request(url, **request)
 
     def _attributes(self, name: str, *tags: str) -> Iterator[str]:
-        """Of all elements with these tags, in half the time of an XPath expression."""
+        """Of all elements with these tags, in half the time of an XPath expression.
+
+        What is in a template is no part of the page, until a script makes it one.
+        """
         for top in self.selector.root.xpath("/*"):
+            has_templates = next(top.iter("template"), None) is not None
             for element in top.iter(*tags):
                 value = element.get(name)
-                if value is not None:
+                if value is not None and not (has_templates and _is_in_template(element)):
                     yield value
 
     def _matches(self, *, css: str | None = None, xpath: str | None = None) -> list[Any]:
@@ -303,6 +305,10 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url} ({len(self.body)} bytes)>"
+
+
+def _is_in_template(element: Any) -> bool:
+    return next(element.iterancestors("template"), None) is not None
 
 
 @cache

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from crawler.canonical import CANONICAL, parse_url, with_plain_escapes
+from crawler.canonical import CANONICAL, clear_url, parse_url, with_plain_escapes
+from crawler.links import join
 from crawler.request import Request
 from crawler.result import Failure
 
@@ -100,9 +101,10 @@ def redirected(request: Request, status: int, location: str) -> Request | Failur
     if not location:
         return _refused(status, "it names no target")
     try:
-        target = urljoin(request.url, quote(location, safe=_URL_CHARACTERS, encoding="latin-1"))
-    except (ValueError, UnicodeEncodeError):
+        text = quote(location, safe=_URL_CHARACTERS + "\\", encoding="latin-1")
+    except UnicodeEncodeError:
         return _refused(status, f"its target is malformed: {location[:200]!r}")
+    target = clear_url(join(request.url, text))
     problem = problem_with(target)
     if problem:
         return _refused(status, f"to {target[:200]!r}: {problem}")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from crawler.canonical import clear_url, is_clear
 from crawler.errors import ItemError
 from crawler.request import Request
 from crawler.result import plain
@@ -26,6 +27,7 @@ def well_formed(request: Request) -> Request:
     url = plain(request.url, "the url of the request")
     if not isinstance(url, str):
         raise ItemError(f"the url of the request is {_kind(url)}; give text")
+    url = clear_url(url)
     try:
         return replace(
             request,
@@ -49,6 +51,7 @@ def _is_plain_link(request: Request) -> bool:
     return (
         type(url) is str
         and url.isascii()
+        and is_clear(url)
         and request.method == "GET"
         and request.headers == {}
         and request.body is None

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 
 from crawler.arguments import arguments_for
 from crawler.download import Download, FileOrder, Wanted
-from crawler.errors import CrawlError, FetchError, ItemError, Retry
+from crawler.errors import CrawlError, FetchError, ItemError, Retry, SpiderNotFoundError
 from crawler.fetchers import (
     AsyncFetcher,
     Exchange,
@@ -135,9 +135,14 @@ class _Seat:
         if reference not in self.functions:
             function = load_function(reference)
             arguments = dict(self.settings.arguments)
-            if request.callback is not None:
-                arguments = arguments_for(function, arguments)
-            takes_page = takes_response(function) or request.callback is not None
+            try:
+                if request.callback is not None:
+                    arguments = arguments_for(function, arguments)
+                takes_page = takes_response(function) or request.callback is not None
+            except (TypeError, ValueError) as error:  # one written in C, which has no signature
+                raise SpiderNotFoundError(
+                    f"{reference} is no function for a page: {error}"
+                ) from error
             self.functions[reference] = _Loaded(function, takes_page, arguments)
         return self.functions[reference]
 

@@ -20,6 +20,7 @@ from crawler.canonical import (
     URL,
     _parse,
     canonical_url,
+    clear_url,
     parse_url,
 )
 
@@ -143,6 +144,35 @@ def test_b6_a_url_is_read_as_browsers_read_it(text: str, expected: str) -> None:
 def test_a_relative_url_is_taken_from_its_base(text: str, expected: str) -> None:
     assert str(parse_url(text, HERE)) == expected
     assert str(parse_url(text, parse_url(HERE))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "clear"),
+    [
+        ("http://127.0.0.9:1\\@127.0.0.1/x", "http://127.0.0.9:1/@127.0.0.1/x"),
+        ("http://h/x/%2e%2E/private/./a\\b", "http://h/private/a/b"),
+        ("http://127.1/", "http://127.0.0.1/"),
+        ("HTTP://0x7f.1:080/é", "http://127.0.0.1/%C3%A9"),
+        ("http://me@H.test", "http://me@h.test/"),
+        ("http://日本語。test/", "http://xn--wgv71a119e.test/"),
+        *(
+            (text, text)
+            for text in [
+                "http://h",
+                "http://h?a",
+                "https://h.test:444/.well-known/x?a=/../\\#/../",
+                "http://10.0.0.1:8080/a%2Fb//é",
+                "http://h/a b\\c",
+                "http://h/a\tb",
+                "http://[bad",
+                "mailto:me",
+                "",
+            ]
+        ),
+    ],
+)
+def test_a_url_is_written_so_that_all_read_it_alike(text: str, clear: str) -> None:
+    assert clear_url(text) == clear
 
 
 def test_the_parts_are_those_of_the_standard() -> None:

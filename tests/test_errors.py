@@ -11,6 +11,13 @@ from crawler import CrawlError, errors
 from crawler.errors import FetchError, SettingError, UsageError
 from crawler.result import Failure
 
+
+@pytest.mark.parametrize("after", ["10", float("nan"), float("inf"), -1])
+def test_a_retry_comes_after_seconds(after: float) -> None:
+    with pytest.raises((TypeError, ValueError), match="after="):
+        errors.Retry("later", after=after)
+
+
 ALL = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)

@@ -6,6 +6,7 @@ import codecs
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,15 @@ _pieces = st.one_of(
     st.builds(lambda tag, attribute: f"<{tag}{attribute}>", _tags, _attributes),
     _tags.map(lambda tag: f"</{tag}>"),
     st.sampled_from(
-        ["text", "<!-- <a href=no> -->", "<br/>", "\n", "&lt;a href=no>", "<base href=/b/>"]
+        [
+            "text",
+            "<template><a href=no>x</a></template>",
+            "<!-- <a href=no> -->",
+            "<br/>",
+            "\n",
+            "&lt;a href=no>",
+            "<base href=/b/>",
+        ]
     ),
 )
 
@@ -82,6 +91,19 @@ def test_links_of_any_markup_are_the_same(markup: str) -> None:
 def test_links_are_the_same_whatever_the_charset(body: bytes) -> None:
     fast, slow = both(body)
     assert fast == slow
+
+
+@pytest.mark.parametrize(
+    ("page", "links"),
+    [
+        ("<svg><a xlink:href=/1></a><a href=/2 xlink:href=/3></a></svg><a href=/4>", ["/2", "/4"]),
+        ("<template><base href=/x/><a href=1></a></template><a href=2>", ["2"]),
+        ("<base xlink:href=/x/><a href=1>", ["1"]),
+    ],
+)
+def test_only_href_in_the_page_itself_is_a_link(page: str, links: list[str]) -> None:
+    expected = [urljoin(URL, link) for link in links]
+    assert list(both(page)) == [expected] * 2
 
 
 def test_a_page_can_be_read_by_lexbor() -> None:

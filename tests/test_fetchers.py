@@ -181,6 +181,9 @@ def test_a_body_is_sent_as_it_is(fetch: Callable[..., Exchange]) -> None:
         ("/echo?a=b&a=%20c#fragment", "/echo?a=b&a=%20c"),
         ("/echo?汉", "/echo?%E6%B1%89"),
         ("/echo?%e6%b1%89", "/echo?%E6%B1%89"),
+        ("/echo?q=100%&n=M%C3%BCller", "/echo?q=100%&n=M%C3%BCller"),
+        ("/echo?a[]=1|2&b='{}'", "/echo?a[]=1|2&b=%27%7B%7D%27"),
+        ("/x\\y/%2e%2E/../echo", "/echo"),
     ],
 )
 def test_a_url_is_written_as_http_wants_it(

@@ -314,10 +314,32 @@ def with_a_closure(response: Response) -> Any:
     yield response.follow("/empty", callback=inner)
 
 
-def test_a_callback_that_other_processes_can_not_find_is_refused(site: PracticeSite) -> None:
-    assert len(crawler.run(with_a_closure, site=site.url, mode="threads").items) == 1
-    result = crawler.run(with_a_closure, site=site.url, mode="processes")
-    assert "put it at the top of the module" in result.failures[0]["message"]
+@pytest.mark.parametrize("mode", ["sequential", "threads", "processes", "async"])
+def test_a_callback_that_a_resumed_crawl_could_not_find_is_refused(
+    site: PracticeSite, mode: str
+) -> None:
+    result = crawler.run(with_a_closure, site=site.url, mode=mode)
+    assert "write a function (def) at the top of the module" in result.failures[0]["message"]
+
+
+def test_a_spider_without_a_name_may_have_such_callbacks(site: PracticeSite) -> None:
+    """As in a notebook; nobody else can find the spider itself, so such a run isn't resumed."""
+
+    def outer(response: Response) -> Any:
+        yield response.follow("/empty", callback=lambda page: {"url": page.url})
+
+    (item,) = crawler.run(outer, urls=[f"{site.url}/headers"]).items
+    assert item == {"url": f"{site.url}/empty"}
+
+
+def test_a_callback_of_any_kind_fails_its_page_only(site: PracticeSite) -> None:
+    def outer(response: Response) -> Any:
+        yield response.follow("/empty", callback=dict)
+        yield response.follow("/headers?2", callback=lambda page: {"url": page.url})
+
+    result = crawler.run(outer, urls=[f"{site.url}/headers"])
+    assert [failure["kind"] for failure in result.failures] == ["spider"]
+    assert len(result.items) == 1
 
 
 @given(seed=st.integers(0, 1000), slots=st.integers(1, 4))

@@ -274,6 +274,26 @@ def other_host() -> Iterator[PracticeSite]:
         yield site
 
 
+LINKS_IN_DISGUISE = [
+    ("{site}/x/%2e%2e/private/1", "robots"),
+    ("{site}/x/.%2e/private/2", "robots"),
+    ("\\private\\3", "robots"),
+    ("/x\\..\\private/4", "robots"),
+    ("http://127.0.0.2:9\\@127.0.0.1/5", "scope"),
+    ("\\\\127.0.0.2:9\\6", "scope"),
+]
+
+
+@pytest.mark.parametrize("link", LINKS_IN_DISGUISE, ids=lambda link: link[0])
+def test_a_link_is_judged_as_it_is_fetched(site: PracticeSite, link: tuple[str, str]) -> None:
+    """A browser reads a backslash as a slash, and `%2e%2e` as two dots."""
+    text, why = link
+    start = f"{site.url}/html/titled?text={quote(text.format(site=site.url))}"
+    result = crawler.run(f"{SPIDERS}:follow", urls=[start], mode="sequential", retries=0)
+    assert [item["url"] for item in result.items] == [start]
+    assert (result.stats.skipped, result.failures) == ({why: 1}, [])
+
+
 def hits(site: PracticeSite) -> int:
     (item,) = crawler.run(
         f"{SPIDERS}:count", urls=[f"{site.url}/stats"], mode="sequential", robots=False
@@ -281,17 +301,18 @@ def hits(site: PracticeSite) -> int:
     return int(item["requests"])
 
 
-# Each with a path of its own: those that are the same address would be duplicates.
-INSIDE = [
-    "127.0.0.2",
-    "0x7f000002",
-    "2130706434",
-    "127.2",
-    "0177.0.0.2",
-    "localhost",
-    "[::1]",
-    "[::ffff:127.0.0.2]",
-]
+# Each gets a path of its own: those that are the same address would be duplicates.
+INSIDE = {
+    "127.0.0.2": "127.0.0.2",
+    "0x7f000002": "127.0.0.2",
+    "2130706434": "127.0.0.2",
+    "127.2": "127.0.0.2",
+    "0177.0.0.2": "127.0.0.2",
+    "localhost": "localhost",
+    "[::1]": "[::1]",
+    "[::ffff:127.0.0.2]": "[::ffff:7f00:2]",
+}
+"""How a link writes a host, and how it is asked for."""
 
 
 @pytest.mark.parametrize("way", ["link", "redirect"])
@@ -300,9 +321,9 @@ def test_t1_a_private_start_opens_its_own_host_only(
     site: PracticeSite, other_host: PracticeSite, mode: str, way: str
 ) -> None:
     port = other_host.url.rpartition(":")[2]
-    inside = [f"http://{host}:{port}/empty?{host}" for host in INSIDE]
     own = [f"{site.url}/empty"]
-    links = [*inside, *own]
+    links = [*(f"http://{host}:{port}/empty?{host}" for host in INSIDE), *own]
+    inside = [f"http://{host}:{port}/empty?{name}" for name, host in INSIDE.items()]
     if way == "redirect":
         links = [f"{site.url}/redirect-to?url={quote(target, safe='')}" for target in links]
     start = f"{site.url}/html/titled?text={quote(' '.join(links))}"

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "crawler"
 
 DATA = {
+    "canonical",
     "download",
     "errors",
     "links",
@@ -77,7 +78,6 @@ RULES = {
     "file_store",
     "item_files",
     "fingerprint",
-    "canonical",
     "start",
     "thumbnail_list",
     "thumbnails",

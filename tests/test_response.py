@@ -263,7 +263,7 @@ def test_h25_follow_all_leaves_out_what_is_no_url() -> None:
     hrefs = [*BAD_LINKS, "HTTP://good.example/", *BAD_LINKS, "2"]
     page = '<base href="http://[bad">' + "".join(f'<a href="{href}">x</a>' for href in hrefs)
     followed = [request.url for request in Response(URL, page).follow_all(css="a")]
-    assert followed == ["HTTP://good.example/", "https://example.org/list/2"]
+    assert followed == ["http://good.example/", "https://example.org/list/2"]
 
 
 def test_follow_all_leaves_out_anchors_that_are_no_link() -> None:

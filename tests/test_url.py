@@ -168,7 +168,7 @@ def test_a_location_is_read_as_browsers_do(location: str, url: str) -> None:
         ("ftp://127.0.0.1/", "this has ftp:"),
         ("data:text/html,hello", "this has data:"),
         ("javascript:alert(1)", "this has javascript:"),
-        ("http://[::1/", "its target is malformed: 'http://[::1/'"),
+        ("http://[::1/", "to 'http://[::1/': the URL is malformed"),
         ("http://127.0.0.1:99999999/", "Port out of range"),
         ("http:///", "the URL has no host"),
         ("/" + "a" * 9000, "characters, more than 8192"),

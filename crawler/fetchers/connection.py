@@ -43,6 +43,8 @@ class Terms:
     max_bytes: int
     proxy: Proxy | None = None
     private: bool = True
+    target: str = ""
+    """What is asked for, as it stands in the request; urllib3 would write it in its own way."""
     is_private: bool = False
     """Whether the address it went to is one."""
     is_connected: bool = False
@@ -139,13 +141,13 @@ class _Connection(HTTPConnection):
         super().connect()
         self.terms.begin()
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None and self._is_private and not self.terms.private:
             self.close()  # it was kept since a request that might go there
             raise refused(self.host, "this connection's")
         self.terms.is_tunnelled = self._tunnel_host is not None
         self.terms.begin()
-        super().request(*args, **kwargs)
+        super().request(method, self.terms.target or url, *args, **kwargs)
 
     def send(self, data: Any) -> None:
         if self.sock is None:

@@ -1,4 +1,4 @@
-"""Fetching with requests: one Session a seat, its connections kept alive. The home of requests."""
+"""Fetching with requests: one adapter a seat, its connections kept alive. The home of requests."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from crawler.fetchers.limits import MAX_HEADER_BYTES
 from crawler.fetchers.proxied import WANTS_PASSWORD, judged, named, refusal
 from crawler.proxy import Proxy
 from crawler.request import Request
+from crawler.url import wire_url
 
 _WIRE_FACTOR = 4
 """Bytes on the wire for one of body, at most: chunks have a frame."""
 
 
 class RequestsFetcher:
-    """One exchange at a time over a Session.
+    """One exchange at a time over an adapter of requests.
 
-    The adapter is asked directly: `Session.request` would scan the environment, merge cookies and
-    follow redirects, which the engine does once above all fetchers, and takes half as long again.
+    A Session above it would scan the environment, merge cookies and follow redirects, which the
+    engine does once above all fetchers, and takes half as long again.
     """
 
     def __init__(
@@ -49,10 +50,7 @@ class RequestsFetcher:
         self._proxies = None if proxy is None else dict.fromkeys(("http", "https"), proxy.url)
         self._terms = Terms(timeout, max_bytes=MAX_HEADER_BYTES, proxy=proxy)
         self._headers = sent_headers(user_agent)
-        self._session = requests.Session()
-        adapter = _Adapter(self._terms, user_agent, hosts_kept)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._adapter = _Adapter(self._terms, user_agent, hosts_kept)
 
     def fetch(
         self,
@@ -71,16 +69,19 @@ class RequestsFetcher:
         proxy = self._terms.proxy
         is_private: bool | None = None
         try:
+            url = wire_url(request.url)
             prepared = requests.Request(
                 request.method,
-                request.url,
+                url,
                 headers={**self._headers, **_encoded(request.headers)},
                 data=request.body,
             ).prepare()
+            prepared.url = url  # requests would write it in its own way
+            self._terms.target = self._adapter.request_url(prepared, self._proxies)
             if proxy is not None:
                 is_private = judged(str(prepared.url), private=private)
                 self._terms.private = True  # as the proxy itself may be
-            response = self._session.get_adapter(request.url).send(
+            response = self._adapter.send(
                 prepared, stream=True, timeout=self._terms.timeout, proxies=self._proxies
             )
             try:
@@ -142,7 +143,7 @@ class RequestsFetcher:
 
     def close(self) -> None:
         """Closes its connections."""
-        self._session.close()
+        self._adapter.close()
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
