@@ -375,9 +375,15 @@ def _decode(content_type: str | None, body: bytes) -> tuple[str, str]:
         html_body_declared_encoding,
         html_to_unicode,
         http_content_type_encoding,
+        read_bom,
     )
 
-    declared = http_content_type_encoding(content_type) or html_body_declared_encoding(body)
+    in_header = http_content_type_encoding(content_type)
+    declared = in_header or html_body_declared_encoding(body)
+    if declared is not None and declared.startswith("utf-16") and read_bom(body)[0] is None:
+        # Who says so in ASCII is not in UTF-16; and without a mark, the low byte comes first.
+        declared = {None: "utf-8", "utf-16": "utf-16-le"}.get(in_header, declared)
+        content_type = f"text/html; charset={declared}"
     if declared is not None and not _is_for_text(declared):
         return "utf-8", body.decode(errors="replace")
     try:
@@ -416,7 +422,7 @@ def _guess_charset(body: bytes) -> str:
         import charset_normalizer
 
         best = charset_normalizer.from_bytes(body[:65_536]).best()
-        return best.encoding if best is not None else "cp1252"
+        return best.encoding if best is not None and _is_for_text(best.encoding) else "cp1252"
     return "utf-8"
 
 

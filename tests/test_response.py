@@ -68,6 +68,10 @@ def test_nothing_is_decoded_before_it_is_asked_for() -> None:
         ("text/html; charset=iso-8859-1", b"\x93quoted\x94", "cp1252"),
         ("text/html", HAN.encode(), "utf-8"),
         ("", b"", "utf-8"),
+        ("text/html", b'<meta charset="utf-16">' + HAN.encode(), "utf-8"),
+        ("", b'<?xml version="1.0" encoding="UTF-16"?>' + HAN.encode(), "utf-8"),
+        ("text/html; charset=utf-16", HAN.encode("utf-16-le"), "utf-16-le"),
+        ("text/html; charset=utf-16be", HAN.encode("utf-16-be"), "utf-16-be"),
     ],
 )
 def test_where_the_charset_is_from(content_type: str, body: bytes, encoding: str) -> None:
@@ -88,6 +92,11 @@ def test_gb2312_is_read_as_gb18030_for_pages_use_more_than_it_has() -> None:
 def test_a_charset_that_nobody_declares_is_guessed() -> None:
     body = "Съешь же ещё этих мягких французских булок, да выпей чаю. ".encode("cp1251") * 20
     assert "французских булок" in Response(URL, body).text
+
+
+def test_only_what_pages_are_written_in_is_guessed() -> None:
+    """Of a byte or two a detector thinks anything, such as EBCDIC."""
+    assert Response(URL, b"\xe9").encoding == "cp1252"
 
 
 def test_invalid_bytes_become_replacement_characters() -> None:
