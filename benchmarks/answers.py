@@ -30,8 +30,8 @@ class WrongAnswerError(Exception):
 def mark(title: str | None, links: Iterable[str]) -> str:
     """A hash of what a page holds.
 
-    White space in the title doesn't count, nor do the order of links and what is
-    percent-encoded in them (`é` or `%C3%A9`): programs differ in that.
+    White space in the title doesn't count, nor do the order of links, what is percent-encoded in
+    them (`é` or `%C3%A9`), and the slash behind a mere host: programs differ in that.
     """
     plain = [" ".join((title or "").split()), sorted(set(map(_quoted, links)))]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
@@ -39,7 +39,8 @@ def mark(title: str | None, links: Iterable[str]) -> str:
 
 @cache
 def _quoted(link: str) -> str:
-    return safe_url_string(link)
+    parts = urlsplit(safe_url_string(link))
+    return parts._replace(path=parts.path or "/").geturl()
 
 
 def pages_in(folder: Path, starts: Iterable[str]) -> dict[str, str]:

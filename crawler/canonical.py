@@ -226,6 +226,7 @@ def canonical_url(
     return str(URL(scheme, user, secret, host, port, path, query or None, fragment))
 
 
+@lru_cache(maxsize=8_192)
 def is_clear(url: str) -> bool:
     """Whether `clear_url` leaves it as it is because nothing is unclear."""
     return _CLEAR.fullmatch(url) is not None

@@ -75,8 +75,10 @@ def absolute_links(
 
 @lru_cache(maxsize=8_192)
 def _fetchable(base: str, href: str) -> str | None:
-    url = join(base, href)
-    return url if can_be_fetched(url) else None
+    try:
+        return str(parse_url(href, _parsed(base)))
+    except ValueError:
+        return None
 
 
 def _folder(base: str) -> str:
