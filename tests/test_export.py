@@ -261,7 +261,17 @@ def test_where_is_jmespath(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("expression", "complaint"),
-    [("n >", "--where: "), ("", "--where: "), ("length(n)", r"--where length\(n\): item 1: ")],
+    [
+        ("n >", "--where: "),
+        ("", "--where: "),
+        ("(" * 100_000, "--where: "),
+        ("n > 1", r"--where: .*\n.*\n.*\ntext is written in '...', numbers in `...`$"),
+        ("length(n)", r"--where length\(n\): item 1: "),
+        ("contains(title, `5`)", r"--where contains\(title, `5`\): item 1: "),
+        ("tags[::0]", r"--where tags\[::0\]: item 1: "),
+        ("floor(`1e999`)", r"--where floor\(`1e999`\): item 1: "),
+        ("merge(@, votes)", r"--where merge\(@, votes\): item 1: "),
+    ],
 )
 def test_a_where_that_can_not_be_judged_is_an_error(
     here: Path, expression: str, complaint: str
@@ -269,6 +279,44 @@ def test_a_where_that_can_not_be_judged_is_an_error(
     with pytest.raises(UsageError, match=f"^{complaint}"):
         export("posts", "-o", "out.csv", "--where", expression)
     assert not Path("out.csv").exists()
+
+
+def test_text_compared_with_a_number_is_null_and_told_once(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = [{"n": n} for n in (3, "7", True, None, "x", "10", [4])]
+    a_run("mixed", items)
+    arguments = ("-o", "out.json", "-o", "out.csv", "--where")
+    export("mixed", *arguments, "n > `2` || n >= `5`")
+    assert json.loads(Path("out.json").read_bytes()) == [{"n": 3}]
+    (message,) = caplog.messages
+    assert message == (
+        "--where: in 3 items text is compared with a number, which gives null; "
+        "to_number(FIELD) makes a number of it"
+    )
+    caplog.clear()
+    export("mixed", *arguments, "to_number(n) > `2`")
+    assert json.loads(Path("out.json").read_bytes()) == [items[0], items[1], items[5]]
+    export("mixed", *arguments, "type(n) == 'string' && n > '10'")
+    assert json.loads(Path("out.json").read_bytes()) == [items[1], items[4]]
+    export("mixed", *arguments, "[n] > `2`")
+    assert not caplog.messages
+
+
+def test_double_quotes_that_name_no_field_are_told(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ("-o", "out.json", "-o", "out.csv", "--where")
+    export("posts", *arguments, 'title == "c" || tags[?@ == "x"]')
+    hint = "text is written in '...', numbers in `...`"
+    assert caplog.messages == [
+        f'--where: "c" is a field, and none has that name; {hint}',
+        f'--where: "x" is a field, and none has that name; {hint}',
+    ]
+    caplog.clear()
+    export("posts", *arguments, '"votes" || {"some name": n} && `false` && "never asked"')
+    export("posts", *arguments, 'votes."of nothing"')
+    assert caplog.messages == ['--where: "of nothing" is a field, and none has that name; ' + hint]
 
 
 def test_items_are_sorted_and_otherwise_keep_their_order(here: Path) -> None:

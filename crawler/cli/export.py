@@ -15,6 +15,7 @@ import click
 from crawler.cli.flags import flag_layers, named, output_options, place
 
 if TYPE_CHECKING:
+    from crawler.cli.where import Where
     from crawler.output import Target
     from crawler.result import Item
 
@@ -106,11 +107,10 @@ class _Choice:
     ) -> None:
         self._items = items
         self.fields = [name.strip() for name in fields.split(",")] if fields else []
-        self._where = where
         self._sort = sort
         self._key = key
         self._table = table
-        self._is_wanted = _compiled(where) if where is not None else None
+        self._where = _where(where)
         self._sorted: list[bytes] | None = None
         self._last: Callable[[], Iterable[bytes]] | None = None
         self._all = self._written = 0
@@ -155,20 +155,8 @@ class _Choice:
         return self._sorted
 
     def _chosen(self) -> Iterator[Item]:
-        from jmespath.exceptions import JMESPathError
-
-        from crawler.errors import UsageError
-
-        if self._is_wanted is None:
-            yield from self._counted()
-            return
-        for number, item in enumerate(self._counted(), 1):
-            try:
-                is_wanted = _is_true(self._is_wanted(item))
-            except JMESPathError as error:
-                raise UsageError(f"--where {self._where}: item {number}: {error}") from None
-            if is_wanted:
-                yield item
+        items = self._counted()
+        return items if self._where is None else self._where.chosen(items)
 
     def _counted(self) -> Iterator[Item]:
         """All items; once they are counted, fields that none of them has are told."""
@@ -196,22 +184,12 @@ def _fields_of(item: Item) -> str:
     return f"the first one has {', '.join(names) or 'none'}"
 
 
-def _compiled(expression: str) -> Callable[[Item], Any]:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
+def _where(expression: str | None) -> Where | None:
+    if expression is None:
+        return None
+    from crawler.cli.where import Where  # jmespath takes a while to load
 
-    from crawler.errors import UsageError
-
-    try:
-        search: Callable[[Item], Any] = jmespath.compile(expression).search
-    except JMESPathError as error:
-        raise UsageError(f"--where: {error}") from None
-    return search
-
-
-def _is_true(value: Any) -> bool:
-    """As JMESPath has it: 0 is true."""
-    return bool(value) or (isinstance(value, (int, float)) and value is not False)
+    return Where(expression)
 
 
 def _order(value: Any) -> tuple[int, Any]:
