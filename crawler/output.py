@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -168,6 +168,23 @@ def check_targets(targets: list[Target]) -> None:
 def _identity(target: Target) -> str:
     """What two targets share if they are the same: links are followed."""
     return target.url or ("-" if target.path is None else os.path.realpath(target.place))
+
+
+def publish_each(targets: Iterable[Target], publish: Callable[[Target], None]) -> None:
+    """Publish to all of them; one that can't be written keeps no other from it.
+
+    Raises the first OutputError in the end, with the others as its notes.
+    """
+    problems = []
+    for target in targets:
+        try:
+            publish(target)
+        except OutputError as error:
+            problems.append(error)
+    if problems:
+        for other in problems[1:]:
+            problems[0].add_note(str(other))
+        raise problems[0]
 
 
 def publish_items(

@@ -585,20 +585,10 @@ class _Committed:
         for output in self.live:
             output.close()
         if publish:
-            from crawler.errors import OutputError
-            from crawler.output import publish_items
+            from crawler.output import publish_each, publish_items
 
-            problems = []
-            for target in self.targets:
-                if not target.is_live:
-                    try:
-                        publish_items(self._found, target, self.folder.path / "uploads")
-                    except OutputError as error:
-                        problems.append(error)  # the others can be written all the same
-            if problems:
-                for other in problems[1:]:
-                    problems[0].add_note(str(other))
-                raise problems[0]
+            complete = partial(publish_items, self._found, made_in=self.folder.path / "uploads")
+            publish_each([target for target in self.targets if not target.is_live], complete)
 
     def _found(self) -> Iterator[bytes]:
         return islice(self.folder.found(), self.max_items)

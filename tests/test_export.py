@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from command_line import crawl
 from crawler.cli import crawl as command
 from crawler.cli.export import _order
-from crawler.errors import UsageError
+from crawler.errors import OutputError, UsageError
 from crawler.run_folder import RunFolder
 from test_exporters import sqlite_tables
 
@@ -354,6 +354,22 @@ def test_several_outputs_with_names_of_the_run(here: Path) -> None:
     packed = Path(f"posts-{folder.name}.jsonl.gz").read_bytes()
     assert [json.loads(line) for line in gzip.decompress(packed).splitlines()] == ITEMS
     assert Path(f"{date}.csv").read_bytes().count(b"\r\n") == 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_output_that_fails_keeps_no_other_from_being_written(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_run("long", [{"n": "x" * 100}] * 10_000)
+    outputs = ("-o", "/dev/full:jsonl", "-o", "out.csv")
+    with pytest.raises(OutputError, match="can't write /dev/full: No space left") as caught:
+        export("long", *outputs, "--where", "n > `1` || n", "--fields", "n,m")
+    assert caught.value.exit_code == 8
+    assert Path("out.csv").read_bytes().count(b"\r\n") == 10_001
+    assert [message[:31] for message in caplog.messages] == [
+        "--fields: no item has the field",
+        "--where: in 10,000 items text i",
+    ]
 
 
 def test_a_file_has_a_name_and_a_date_but_no_run(here: Path) -> None:

@@ -67,7 +67,13 @@ def export(
     from crawler.cli.console import say
     from crawler.cli.session import broken_pipe_is_the_end
     from crawler.cli.source import find_source
-    from crawler.output import check_targets, parse_target, publish_items, target_options
+    from crawler.output import (
+        check_targets,
+        parse_target,
+        publish_each,
+        publish_items,
+        target_options,
+    )
     from crawler.settings import from_environment, from_file, resolve
 
     settings = resolve([from_file(Path("crawl.toml")), *from_environment(), *flag_layers(flags)])
@@ -76,12 +82,15 @@ def export(
     choice = _Choice(found.items, fields, where, sort, settings.key, settings.table)
     _check_table(settings.table, choice.fields, targets)
     check_targets(targets)
+
+    def write(target: Target) -> None:
+        # The key is judged here: an item has all of its fields still.
+        publish_items(choice.lines, replace(target, key=None), columns=choice.fields)
+        if not target.is_stdout:
+            say(f"-> {target}, {choice.counted()}")
+
     with broken_pipe_is_the_end():
-        for target in targets:
-            # The key is judged here: an item has all of its fields still.
-            publish_items(choice.lines, replace(target, key=None), columns=choice.fields)
-            if not target.is_stdout:
-                say(f"-> {target}, {choice.counted()}")
+        publish_each(targets, write)
 
 
 def _check_table(table: str | None, fields: list[str], targets: list[Target]) -> None:
