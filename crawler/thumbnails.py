@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
@@ -158,8 +159,9 @@ def _opened(source: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
     """The picture, not yet decoded; whatever its decoder raises becomes an ImageError."""
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         try:
+            _refuse_more_than(max_pixels, _icon_size(stream))
             with Image.open(stream, formats=_readable()) as image:
-                _refuse_more_than(max_pixels, image)
+                _refuse_more_than(max_pixels, image.size)
                 yield image
         except (ImageError, MemoryError):
             raise
@@ -180,8 +182,34 @@ def _readable() -> tuple[str, ...]:
     return tuple(name for name in _READ if name in Image.OPEN)
 
 
-def _refuse_more_than(max_pixels: int, image: Image.Image) -> None:
-    pixels = image.width * image.height
+def _icon_size(stream: BinaryIO) -> tuple[int, int]:
+    """Of the picture in an icon; (0, 0) of what is none, or damaged.
+
+    Pillow decodes it as it opens the icon, whose own words on its size it need not agree with.
+    """
+    from PIL.BmpImagePlugin import DibImageFile
+    from PIL.IcoImagePlugin import IcoFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    width = height = 0
+    if stream.read(4) == b"\0\0\1\0":
+        stream.seek(0)
+        with suppress(Exception):  # Pillow will find the same
+            begin = IcoFile(stream).entry[0].offset
+            stream.seek(begin)
+            is_png = stream.read(4) == b"\x89PNG"
+            stream.seek(begin)
+            if is_png:
+                width, height = PngImageFile(stream).size
+            else:
+                width, height = DibImageFile(stream).size
+                height //= 2  # the other half is the mask
+    stream.seek(0)
+    return width, height
+
+
+def _refuse_more_than(max_pixels: int, size: tuple[int, int]) -> None:
+    pixels = size[0] * size[1]
     if pixels > max_pixels:
         message = f"the picture has {pixels:,} pixels, at most {max_pixels:,} are decoded"
         raise ImageError("too-large", message)

@@ -322,6 +322,33 @@ def test_a_bomb_is_refused_before_it_is_unpacked(side: int) -> None:
     assert caught.value.kind == "too-large"
 
 
+def icon(picture: bytes) -> bytes:
+    """An icon that says its picture has 16 x 16 pixels."""
+    entry = struct.pack("<4B2H2I", 16, 16, 0, 0, 1, 32, len(picture), 22)
+    return struct.pack("<3H", 0, 1, 1) + entry + picture
+
+
+@pytest.mark.parametrize("side", [9_000, 13_300, 65_535])
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+def test_a_bomb_in_an_icon_is_refused_before_it_is_unpacked(side: int, kind: str) -> None:
+    head = struct.pack("<IiiHHIIiiII", 40, side, side * 2, 1, 32, 0, 0, 0, 0, 0, 0)
+    bomb = icon(png_head(side, side) if kind == "png" else head)
+    for ask in (measure, lambda data: make_thumbnail(data, ICON)):
+        with pytest.raises(ImageError, match=f"has {side * side:,} pixels, at most") as caught:
+            ask(bomb)
+        assert caught.value.kind == "too-large"
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+def test_an_icon_of_the_greatest_size_is_read(kind: str) -> None:
+    data = encoded(
+        Image.new("RGBA", (64, 48), (9, 200, 9, 255)), "ICO", bitmap_format=kind, sizes=[(64, 48)]
+    )
+    assert measure(data, max_pixels=64 * 48).width == 64
+    with pytest.raises(ImageError, match="has 3,072 pixels, at most 3,071 "):
+        measure(data, max_pixels=64 * 48 - 1)
+
+
 def test_the_limit_of_bombs_can_be_set() -> None:
     picture = encoded(halves((100, 100)))
     assert make_thumbnail(picture, ICON, max_pixels=10_000).width == 75
