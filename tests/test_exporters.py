@@ -520,6 +520,10 @@ def test_parquet_is_written_in_row_groups(format_name: str) -> None:
     file = pq.ParquetFile(io.BytesIO(export(format_name, items)))
     assert file.metadata.num_row_groups == 2
     assert file.read().column("n").to_pylist() == list(range(40_000))
+    items = [{"n": number, "t": "x" * 1_000_000} for number in range(100)]
+    file = pq.ParquetFile(io.BytesIO(export(format_name, items)))
+    assert file.metadata.num_row_groups == 3
+    assert file.read().column("n").to_pylist() == list(range(100))
 
 
 # ---- All of them ----
@@ -547,34 +551,39 @@ import sys
 from psutil import Process
 from crawler.output import parse_target, publish_items
 
-def lines(count):
+def lines(count, size):
     for n in range(count):
-        if n % 500 == 0:
+        if n % 500 == 0 or count < 500:
             seen.append(Process().memory_info().rss)
-        yield b'{"n": %d, "title": "%s", "tags": ["a", "b"], "k": "%d"}' % (n, b"x" * 400, n % 50)
+        yield b'{"n": %d, "title": "%s", "tags": ["a", "b"], "k": "%d"}' % (n, b"x" * size, n % 50)
 
 seen = []
-publish_items(lambda: lines(2_000), parse_target(sys.argv[1], table=sys.argv[2]))
+name, table, count, size = sys.argv[1:]
+publish_items(lambda: lines(2_000, 400), parse_target(name, table=table))
 before = max(seen)
-publish_items(lambda: lines(200_000), parse_target(sys.argv[1], table=sys.argv[2]))
+publish_items(lambda: lines(int(count), int(size)), parse_target(name, table=table))
 print((max(seen) - before) // 2**20)
 """
 
 
 @pytest.mark.parametrize(
-    ("suffix", "table"),
+    ("suffix", "table", "count", "size"),
     [
-        ("csv.gz", ""),
-        ("sqlite", ""),
-        ("sqlite", "k"),
-        pytest.param("parquet", "", marks=needed("parquet").marks),
+        ("csv.gz", "", 200_000, 400),
+        ("sqlite", "", 200_000, 400),
+        ("sqlite", "k", 200_000, 400),
+        ("sqlite", "", 200, 400_000),
+        pytest.param("parquet", "", 200_000, 400, marks=needed("parquet").marks),
     ],
 )
-def test_memory_does_not_grow_with_the_items(suffix: str, table: str, tmp_path: Path) -> None:
-    """200,000 items, 90 MB as lines, some 250 MB as Python objects."""
-    command = [sys.executable, "-c", FLAT, str(tmp_path / f"items.{suffix}"), table]
+def test_memory_does_not_grow_with_the_items(
+    suffix: str, table: str, count: int, size: int, tmp_path: Path
+) -> None:
+    """80 MB as lines; 200,000 items are some 250 MB as Python objects."""
+    given = [str(tmp_path / f"items.{suffix}"), table, str(count), str(size)]
+    command = [sys.executable, "-c", FLAT, *given]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     grown = int(done.stdout)
-    told.append(f"memory for 200,000 items as {suffix}{table and ', 50 tables'}: +{grown} MB")
+    told.append(f"memory for {count:,} items as {suffix}{table and ', 50 tables'}: +{grown} MB")
     # A row group of 32 MB, once as columns and once as a file.
     assert grown < (120 if suffix == "parquet" else 12)

@@ -14,7 +14,8 @@ from pyarrow import parquet
 from crawler.exporters.table import BOOLEAN, FLOAT, INTEGER, LONG, TEXT, TypedTable
 from crawler.lines import item_of, json_text
 
-_BATCH = 1_000  # rows that are Python objects at a time
+_BATCH = 1_000  # rows that are Python objects at a time,
+_BATCH_BYTES = 1024 * 1024  # and of their lines
 _GROUP_ROWS = 100_000
 _GROUP_BYTES = 32 * 1024 * 1024
 
@@ -30,12 +31,14 @@ class ParquetExporter(TypedTable):
         )
         self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
         self._rows: list[list[Any]] = []
+        self._size = 0
         self._batches: list[Any] = []
 
     def write(self, line: bytes) -> None:
         """Add one row."""
         self._rows.append(list(map(item_of(line).get, self.columns)))
-        if len(self._rows) == _BATCH:
+        self._size += len(line)
+        if len(self._rows) == _BATCH or self._size >= _BATCH_BYTES:
             self._pack()
             rows = sum(batch.num_rows for batch in self._batches)
             size = sum(batch.nbytes for batch in self._batches)
@@ -59,6 +62,7 @@ class ParquetExporter(TypedTable):
         if arrays:
             self._batches.append(pyarrow.record_batch(arrays, schema=self._schema))
         self._rows.clear()
+        self._size = 0
 
     def _flush(self) -> None:
         if self._batches:

@@ -39,7 +39,8 @@ log = logging.getLogger("crawler.output")
 
 MAX_TABLES = 500
 """A field of texts instead of kinds would make a table for each item."""
-_BATCH = 1_000  # a third of the time of rows one by one
+_BATCH = 1_000  # a third of the time of rows one by one;
+_BATCH_BYTES = 1024 * 1024  # of the lines of items that are large
 _AS_IT_IS = frozenset({str, float, bool, type(None)})
 
 
@@ -56,7 +57,7 @@ class SqliteExporter(Table):
         self._tables: dict[str, _Rows] = {}
         self._spelt: dict[str, _Rows] = {}
         """By each way in which their names were written; asked for with each item."""
-        self._waiting = 0
+        self._waiting = self._size = 0
         self._is_named = table is None
 
     def survey(self, line: bytes) -> None:
@@ -94,7 +95,8 @@ class SqliteExporter(Table):
         item = item_of(line)
         self._table_of(item).add(item)
         self._waiting += 1
-        if self._waiting == _BATCH:
+        self._size += len(line)
+        if self._waiting == _BATCH or self._size >= _BATCH_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -128,7 +130,7 @@ class SqliteExporter(Table):
         with _errors():
             for table in self._tables.values():
                 table.flush(self._database)
-        self._waiting = 0
+        self._waiting = self._size = 0
 
 
 class _Rows(TypedTable):
