@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from crawler.result import Item
@@ -62,10 +63,20 @@ def _whole(value: Any) -> int:
         try:
             return int(_digits(value))
         except ValueError:
-            number = _number(value)
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or number != int(number):
+            number = _exact(value)
+    is_number = isinstance(number, (int, float, Decimal)) and not isinstance(number, bool)
+    if not is_number or number != int(number):
         raise ValueError("is no whole number")
     return int(number)
+
+
+def _exact(text: str) -> Decimal:
+    """`1e23`, which a float doesn't hold; within the range of floats."""
+    _number(text)
+    try:
+        return Decimal(_digits(text))
+    except InvalidOperation:  # an exponent of 20 digits
+        raise ValueError("is no whole number") from None
 
 
 def _number(value: Any) -> float:
