@@ -14,6 +14,8 @@ from crawler.errors import CrawlError, ItemError, OutputError, UsageError
 from crawler.result import Item, plain
 from crawler.step import Context, Page, Step, step_name
 
+_NESTED = frozenset({dict, list})
+
 log = logging.getLogger("crawler.pipeline")
 
 
@@ -61,11 +63,11 @@ class Pipeline:
     def apply(self, item: Item, page: Page) -> Item | None:
         """The item after all steps, or None if one dropped it. Raises what a step raises.
 
-        The item itself keeps its fields; lists and dicts in it are the steps' to change.
+        The item itself stays as it is; the steps are given a copy, which is theirs to change.
         """
         if not self._steps:
             return item
-        item = dict(item)
+        item = _copied(item)
         for name, step, takes_page in self._steps:
             try:
                 changed = step(item, page=page) if takes_page else step(item)
@@ -116,6 +118,13 @@ class Pipeline:
                 log.exception("the step %s could not close", name)
                 problems.append(f"the step {name} can't close: {_told(error)}")
         return problems
+
+
+def _copied(value: Any) -> Any:
+    """Plain JSON values, with lists and dicts of their own; `deepcopy` takes five times as long."""
+    if isinstance(value, dict):
+        return {k: _copied(v) if v.__class__ in _NESTED else v for k, v in value.items()}
+    return [_copied(v) if v.__class__ in _NESTED else v for v in value]
 
 
 def make_steps(

@@ -67,6 +67,21 @@ def test_steps_apply_in_order() -> None:
     assert Pipeline([add_one, double]).apply({"n": 1}, PAGE) == {"n": 4}
 
 
+def test_what_a_step_changes_in_place_is_not_the_item_of_the_spider() -> None:
+    def spoil(item: Item) -> Item:
+        item["tags"].append("b")
+        item["author"]["books"][0]["n"] = 2
+        del item["title"]
+        return item
+
+    item = {"title": "t", "tags": ["a"], "author": {"books": [{"n": 1}]}}
+    assert Pipeline([spoil]).apply(item, PAGE) == {
+        "tags": ["a", "b"],
+        "author": {"books": [{"n": 2}]},
+    }
+    assert item == {"title": "t", "tags": ["a"], "author": {"books": [{"n": 1}]}}
+
+
 def test_a_dropped_item_is_not_seen_by_later_steps() -> None:
     seen = []
 
