@@ -30,7 +30,7 @@ from typing import Any
 from crawler.errors import ImageError, OutputError, UsageError
 from crawler.mapping import starmap
 from crawler.publish import replacing
-from crawler.thumbnail_list import ThumbnailList
+from crawler.thumbnail_list import LIST, ThumbnailList
 from crawler.thumbnail_rule import ThumbnailRule
 from crawler.turns import Turns
 
@@ -369,6 +369,8 @@ class _Keeper:
             return False, f"the name of its thumbnail would be too long: {base}"
         folder = os.path.dirname(target)
         if folder != self._free_folder:
+            if name.casefold().startswith(f"{LIST}/"):
+                return False, f"a folder {LIST} would be in the way of the list: rename it"
             nearest = next(each for each in Path(target).parents if os.path.lexists(each))
             if not nearest.is_dir():
                 return False, f"{nearest} is in the way of its thumbnail: move it away"

@@ -107,6 +107,8 @@ class ThumbnailList:
                     raise UsageError(f"{self.path} is no list of thumbnails: move it away")
         except FileNotFoundError:
             return
+        except IsADirectoryError:
+            raise UsageError(f"{self.path} is a folder, and no list: move it away") from None
         yield from records
 
 

@@ -325,6 +325,25 @@ def test_two_at_once_do_not_write_to_one_folder(photos: Path) -> None:
     assert made(photos)
 
 
+@pytest.mark.parametrize("name", [LIST, LIST.upper()])
+def test_pictures_in_a_folder_of_the_name_of_the_list_are_told(tmp_cwd: Path, name: str) -> None:
+    for path in (f"{name}/a.png", f"x/{name}/b.png", "z.png"):
+        fill(Path("photos", path).parent, **{Path(path).name: encoded()})
+    for _ in range(2):
+        problems = [result.problem for result in made(Path("photos"))]
+        in_the_way = f"a folder {LIST} would be in the way of the list: rename it"
+        assert problems == [None, in_the_way, None]
+        assert files() == [LIST, f"x/{name}/b.png", "z.png"]
+        assert [record.get("kind") for record in records()] == [None, "exists", None]
+
+
+def test_a_folder_in_the_place_of_the_list_is_told(photos: Path) -> None:
+    Path("out", LIST).mkdir(parents=True)
+    with pytest.raises(UsageError, match="is a folder, and no list: move it away"):
+        made(photos)
+    assert list(Path("out").iterdir()) == [Path("out", LIST)]
+
+
 def test_a_list_of_another_program_is_left_alone(photos: Path) -> None:
     fill(Path("out"), thumbnails__jsonl=b"my own list\n")
     with pytest.raises(UsageError, match="no list of thumbnails: move it away"):
