@@ -24,6 +24,7 @@ from crawler.errors import UsageError
 from crawler.exporters import EXTRAS, FORMATS, SUFFIXES, TABLES, make_exporter
 from crawler.exporters.sqlite import MAX_TABLES
 from crawler.exporters.table import MAX_COLUMNS, Table
+from crawler.table_name import alike
 
 Item = dict[str, Any]
 
@@ -361,7 +362,9 @@ def test_sqlite_holds_what_was_written(items: list[Item]) -> None:
         if kind:
             types = {"INTEGER": int, "REAL": float, "TEXT": str}
             assert all(value is None or isinstance(value, types[kind]) for value in values)
-    assert len({name.lower() for name, _ in columns}) == len(names) or not items
+    assert len({alike(name) for name, _ in columns}) == len(names) or not items
+    unlike = [name for name in names if sum(alike(n) == alike(name) for n in names) == 1]
+    assert {name for name, _ in columns} >= {name.replace("\0", "\ufffd") for name in unlike}
 
 
 def test_sqlite_has_types_and_names_that_differ() -> None:
@@ -388,6 +391,13 @@ def test_sqlite_has_types_and_names_that_differ() -> None:
         (1, "x", 1.0, 1, "[1]", 1, None, None),
         (None, None, 2.5, 3, None, "1", "1180591620717411303424", None),
     ]
+
+
+def test_sqlite_gives_numbers_to_names_that_it_takes_for_the_same_alone() -> None:
+    items = [{"K": 3, "k": 4, "k_2": 5, "K_3": 6, "É": 7, "é": 8}, {"k\0": 9, "k\ufffd": 10}]
+    columns, found = read_sqlite(export("sqlite", items))
+    assert [name for name, _ in columns] == ["K", "k_4", "k_2", "K_3", "É", "é", "k�", "k�_2"]
+    assert found == [(3, 4, 5, 6, 7, 8, None, None), (*[None] * 6, 9, 10)]
 
 
 def test_a_field_names_the_tables_and_each_has_columns_of_its_own() -> None:

@@ -16,8 +16,9 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, BinaryIO
 
 from crawler.exporters.table import (
@@ -161,19 +162,31 @@ class _Rows(TypedTable):
         self._rows.clear()
 
     def _declared(self) -> Iterator[str]:
-        taken = set()
-        for name, kind in self.columns.items():
-            name = unique = name.replace("\0", "\ufffd")
-            number = 1
-            while unique.lower() in taken:  # to SQLite, `a` and `A` are the same column
-                number += 1
-                unique = f"{name}_{number}"
-            taken.add(unique.lower())
+        for (name, kind), unique in zip(self.columns.items(), _unlike(self.columns), strict=True):
             if name != self._key:
                 yield f"{_quoted(unique)} {_type(kind)}"
                 continue
             # An INTEGER PRIMARY KEY would be the rowid, and so the order; INT is the same else.
             yield f"{_quoted(unique)} {_type(kind).replace('INTEGER', 'INT')} PRIMARY KEY"
+
+
+def _unlike(names: Iterable[str]) -> Iterator[str]:
+    """Names that SQLite can tell apart: one that is like an earlier one gets a number.
+
+    What becomes of it is like none of the others.
+    """
+    names = [name.replace("\0", "\ufffd") for name in names]
+    free = set(map(alike, names))
+    taken = free.copy()
+    for name in names:
+        if alike(name) in free:
+            free.remove(alike(name))
+            yield name
+            continue
+        numbered = (f"{name}_{number}" for number in count(2))
+        unique = next(each for each in numbered if alike(each) not in taken)
+        taken.add(alike(unique))
+        yield unique
 
 
 def _quoted(name: str) -> str:
