@@ -158,6 +158,18 @@ def test_what_is_neither_run_nor_file_is_an_error(here: Path, source: str) -> No
         export(source, "-o", "out.csv")
 
 
+@pytest.mark.parametrize("source", ["a.csv", "./a.csv", "a.csv.gz"])
+def test_a_file_that_can_not_be_read_tells_which_can(here: Path, source: str) -> None:
+    Path(source).write_text("a\n1\n")
+    with pytest.raises(UsageError, match=rf"^{source} is no file of items: .* \.json, \.jsonl, "):
+        export(source, "-o", "out.json")
+
+
+def test_a_run_may_be_called_as_a_file_that_can_not_be_read(here: Path) -> None:
+    Path("posts").touch()
+    assert exported("posts") == ITEMS
+
+
 # ---- Which items, and how ----
 
 
@@ -205,6 +217,12 @@ def test_a_key_that_no_item_has_is_told_once(here: Path, caplog: pytest.LogCaptu
 def test_fields_come_in_the_order_that_is_asked_for(here: Path) -> None:
     export("posts", "-o", "out.csv", "--fields", "votes, n")
     assert Path("out.csv").read_bytes() == b"votes,n\r\n,3\r\n,1\r\n,2\r\n7,1\r\n"
+
+
+@pytest.mark.parametrize("fields", ["", "n,,title", "n,", " ,n"])
+def test_a_field_has_a_name(here: Path, fields: str) -> None:
+    with pytest.raises(UsageError, match=f"^--fields '{fields}': a name is missing; write A,B,C$"):
+        export("posts", "-o", "out.csv", "--fields", fields)
 
 
 @pytest.mark.parametrize(

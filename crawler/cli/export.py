@@ -115,7 +115,7 @@ class _Choice:
         table: str | None,
     ) -> None:
         self._items = items
-        self.fields = [name.strip() for name in fields.split(",")] if fields else []
+        self.fields = _names(fields)
         self._sort = sort
         self._key = key
         self._table = table
@@ -186,6 +186,15 @@ class _Choice:
 
     def _cut(self, item: Item) -> Item:
         return {name: item.get(name) for name in self.fields} if self.fields else item
+
+
+def _names(fields: str | None) -> list[str]:
+    from crawler.errors import UsageError
+
+    names = [] if fields is None else [name.strip() for name in fields.split(",")]
+    if "" in names:
+        raise UsageError(f"--fields {fields!r}: a name is missing; write A,B,C")
+    return names
 
 
 def _fields_of(item: Item) -> str:

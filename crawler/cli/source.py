@@ -42,11 +42,14 @@ def find_source(source: str, output: Path) -> Source:
         _whole_lines(path)  # raises if it can't be read
         read = _of_array if inner.suffix.lower() == ".json" else _of_lines
         return Source(partial(read, path), names)
-    found = runs_called(source, output)
+    is_other = path.exists() and not path.is_dir()
+    found = [] if is_other and "/" in source else runs_called(source, output)
     if not found:
+        known = f"{', '.join(_SUFFIXES)}, or with one of these and .gz or .zst"
+        if is_other:
+            raise UsageError(f"{source} is no file of items: their names end with {known}")
         raise UsageError(
-            f"there is no run {source} in {output}, and no file of that name that ends with "
-            f"{', '.join(_SUFFIXES)}, or with one of these and .gz or .zst"
+            f"there is no run {source} in {output}, and no file of that name that ends with {known}"
         )
     facts = found[0]
     items: Path = facts["folder"] / "items.jsonl"
