@@ -1,7 +1,8 @@
 """Parquet, by pyarrow, written in row groups while the items are read.
 
 Columns are bool, int64, double or string. One that holds lists, dicts, several kinds, or integers
-beyond 64 bits is JSON text in every cell: also its strings have quotes.
+beyond 64 bits is JSON text in every cell: also its strings have quotes. So is one of floats and
+integers that a double would change.
 """
 
 from __future__ import annotations
