@@ -187,12 +187,12 @@ def _icon_size(stream: BinaryIO) -> tuple[int, int]:
 
     Pillow decodes it as it opens the icon, whose own words on its size it need not agree with.
     """
-    from PIL.BmpImagePlugin import DibImageFile
-    from PIL.IcoImagePlugin import IcoFile
-    from PIL.PngImagePlugin import PngImageFile
-
     width = height = 0
     if stream.read(4) == b"\0\0\1\0":
+        from PIL.BmpImagePlugin import DibImageFile
+        from PIL.IcoImagePlugin import IcoFile
+        from PIL.PngImagePlugin import PngImageFile
+
         stream.seek(0)
         with suppress(Exception):  # Pillow will find the same
             begin = IcoFile(stream).entry[0].offset

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import gzip
 import json
 import re
 import socket
@@ -279,6 +280,25 @@ def test_odd_answers(fetch: Callable[..., Exchange], path: str) -> None:
     exchange = fetch(path)
     assert exchange.status == 200
     assert exchange.body.endswith(b"</html>\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["no colon", "X-A : 1", "Ünïcode: 1", "no colon\r\n folded: 1", ":"]
+)
+def test_a_header_line_that_is_none_is_left_out_and_no_other(fetcher: Fetcher, line: str) -> None:
+    body = gzip.compress(b"page")
+    head = f"HTTP/1.1 200 OK\r\nX-First: 1\r\n{line}\r\nContent-Encoding: gzip\r\n"
+    wire = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    count = 2 if isinstance(fetcher, OnLoop) else 1  # aiohttp refuses it, and requests is asked
+    with Script(*([wire] * count), answer(b"next")) as server:
+        exchange = fetcher.fetch(Request(server.url))
+        assert exchange.body == b"page"
+        assert [name for name, _ in exchange.headers] == [
+            "X-First",
+            "Content-Encoding",
+            "Content-Length",
+        ]
+        assert fetcher.fetch(Request(server.url)).body == b"next"
 
 
 def test_h15_an_early_hint_is_not_the_answer_on_a_kept_connection_either(fetcher: Fetcher) -> None:

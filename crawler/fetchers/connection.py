@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import time
 from contextlib import closing, suppress
@@ -28,6 +29,7 @@ from crawler.fetchers.proxied import refusal
 from crawler.proxy import Proxy
 from crawler.result import Failure
 
+_HEADER = re.compile(rb"[!-9;-~]+:|[ \t]|\r?\n")
 _MAX_INTERIM_ANSWERS = 2_000
 
 
@@ -107,24 +109,43 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+class _Lines(io.BufferedReader):
+    """Among the header lines those that are none are left out, as browsers do.
+
+    http.client would take the first of them for the end of the headers.
+    """
+
+    is_in_headers = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        while self.is_in_headers and line and len(line) != size and not _HEADER.match(line):
+            line = super().readline(size)
+            while line[:1] in (b" ", b"\t"):  # what is folded belongs to it
+                line = super().readline(size)
+        return line
+
+
 class _Answer(http.client.HTTPResponse):
     """Skips all 1xx answers (RFC 9110, 15.2); http.client takes a 103 for the final one."""
 
     def __init__(self, sock: socket.socket, *, method: str | None, terms: Terms) -> None:
         super().__init__(sock, method=method)
         self._reader = _Reader(self.fp.detach(), sock, terms)
-        self.fp = io.BufferedReader(self._reader)
+        self.fp = self._lines = _Lines(self._reader)
 
     def begin(self) -> None:
         super().begin()
-        self._reader.is_in_head = False
+        self._reader.is_in_head = self._lines.is_in_headers = False
         lengths = {length.strip() for length in self.getheader("Content-Length", "").split(",")}
         if len(lengths) > 1:  # urllib3 refuses it too, but leaves the socket open
             raise http.client.HTTPException(f"{len(lengths)} different values of Content-Length")
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(_MAX_INTERIM_ANSWERS + 1):
+            self._lines.is_in_headers = False
             version, status, reason = super()._read_status()  # type: ignore[misc]
+            self._lines.is_in_headers = True
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
