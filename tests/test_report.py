@@ -57,16 +57,16 @@ PROBLEM = Verdict(3, "3 of 40 pages failed; blocked or given up: b.example", is_
 
 def test_a_long_crawl_with_troubles_tells_them_in_eight_lines() -> None:
     assert lines(TROUBLED, PROBLEM) == [
-        "40 pages, 912 items in 61.20 s, 3 pages failed, 1 item failed, 6 retries",
+        (
+            "40 pages, 912 items in 61.20 s, 2 items dropped by steps, 3 pages failed, "
+            "1 item failed, 6 retries"
+        ),
         "3 of 40 pages failed; blocked or given up: b.example",
         (
             "failed: 2 x status 403, 1 x timeout, 1 x pipeline; "
             "tried again: 5 x status 503, 1 x timeout"
         ),
-        (
-            "4.1 MB; 2 workers died; steps dropped 2 items; "
-            "links not followed: 1,210 duplicate, 14 scope"
-        ),
+        "4.1 MB; 2 workers died; links not followed: 1,210 duplicate, 14 scope",
         "time: 87 % delay, 9 % fetching",
         "87 % of the time waited for the delay of hosts: more workers would not help",
         "more in output/runs/posts/1/failed.jsonl",
@@ -76,7 +76,10 @@ def test_a_long_crawl_with_troubles_tells_them_in_eight_lines() -> None:
 
 def test_what_came_of_it_is_all_that_is_said_when_quiet() -> None:
     assert lines(TROUBLED, PROBLEM, is_short=True) == [
-        "40 pages, 912 items in 61.20 s, 3 pages failed, 1 item failed, 6 retries",
+        (
+            "40 pages, 912 items in 61.20 s, 2 items dropped by steps, 3 pages failed, "
+            "1 item failed, 6 retries"
+        ),
         "3 of 40 pages failed; blocked or given up: b.example",
         "more in output/runs/posts/1/failed.jsonl",
         "-> output/posts.json",
@@ -90,6 +93,33 @@ def test_a_short_crawl_tells_its_failures_but_not_its_time() -> None:
         "1 of 2 pages failed",
         "failed: 1 x dns",
         "more in output/runs/posts/1/failed.jsonl",
+        "-> output/posts.json",
+    ]
+
+
+def test_items_that_steps_dropped_are_told_of_the_shortest_crawl() -> None:
+    assert lines(Stats(pages=2, items=49, dropped=1, seconds=0.2)) == [
+        "2 pages, 49 items in 0.20 s, 1 item dropped by steps",
+        "-> output/posts.json",
+    ]
+
+
+def test_a_crawl_whose_items_were_all_dropped_did_find_something() -> None:
+    assert lines(Stats(pages=2, dropped=50, seconds=0.2, skipped={"scope": 4})) == [
+        "2 pages, 0 items in 0.20 s, 50 items dropped by steps",
+        (
+            "the steps dropped all that was found (50 items); "
+            "with --min-items 1 the old output would be kept"
+        ),
+        "-> output/posts.json",
+    ]
+
+
+def test_a_short_crawl_that_found_nothing_tells_which_links_it_left_out() -> None:
+    assert lines(Stats(pages=1, seconds=0.2, skipped={"robots": 1, "scope": 30})) == [
+        "1 page, 0 items in 0.20 s",
+        "links not followed: 30 scope, 1 robots",
+        "nothing was found; with --min-items 1 the old output would be kept",
         "-> output/posts.json",
     ]
 

@@ -73,7 +73,7 @@ def report(result: CrawlResult, about: About, *, is_short: bool = False) -> list
     elif verdict.problem:
         lines.append(f"more in {about.folder}")
     elif not stats.items:
-        lines.append("nothing was found; with --min-items 1 the old output would be kept")
+        lines.append(f"{_why_empty(stats)}; with --min-items 1 the old output would be kept")
     if verdict.is_published:
         lines += [f"-> {file}" for file in about.files]
     return list(map(printable, lines))
@@ -82,6 +82,8 @@ def report(result: CrawlResult, about: About, *, is_short: bool = False) -> list
 def _first(stats: Stats) -> str:
     pages = plural(stats.pages + stats.failed, "page")
     line = f"{pages}, {plural(stats.items, 'item')}{_files(stats)} in {stats.seconds:.2f} s"
+    if stats.dropped:
+        line += f", {plural(stats.dropped, 'item')} dropped by steps"
     if stats.failed:
         line += f", {plural(stats.failed, 'page')} failed"
     if stats.failed_items:
@@ -93,6 +95,13 @@ def _first(stats: Stats) -> str:
     return line
 
 
+def _why_empty(stats: Stats) -> str:
+    """Of a crawl without items: whether none were found, or none came through the steps."""
+    if not stats.dropped:
+        return "nothing was found"
+    return f"the steps dropped all that was found ({plural(stats.dropped, 'item')})"
+
+
 def _files(stats: Stats) -> str:
     if not stats.files:
         return ""
@@ -101,7 +110,10 @@ def _files(stats: Stats) -> str:
 
 
 def _details(stats: Stats, mode: str) -> Iterator[str]:
-    """Why pages failed; of a long crawl also what else it did, and where the time went."""
+    """Why pages failed; of a long crawl also what else it did, and where the time went.
+
+    Which links weren't followed is told of a short one too, if it found nothing: there may be why.
+    """
     is_long = stats.seconds >= _LONG
     parts = []
     if stats.failures:
@@ -115,9 +127,7 @@ def _details(stats: Stats, mode: str) -> Iterator[str]:
         parts.append(size(stats.body_bytes))
     if stats.worker_deaths:
         parts.append(f"{plural(stats.worker_deaths, 'worker')} died")
-    if is_long and stats.dropped:
-        parts.append(f"steps dropped {plural(stats.dropped, 'item')}")
-    if is_long and stats.skipped:
+    if stats.skipped and (is_long or not stats.items + stats.dropped):
         parts.append(f"links not followed: {_counts(stats.skipped)}")
     if parts:
         yield "; ".join(parts)
