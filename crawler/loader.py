@@ -16,7 +16,6 @@ import itertools
 import secrets
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from crawler.errors import SpiderImportError, SpiderNotFoundError, UsageError
 from crawler.process import in_worker_process
 from crawler.request import Request
 from crawler.spider import Spider, is_marked, options_of
+from crawler.users_traceback import users_traceback
 from crawler.well_formed import well_formed
 
 SPIDERS_FOLDER = "spiders"
@@ -398,16 +398,7 @@ def _module_name(path: Path) -> tuple[Path, str]:
 
 
 def _import_error(where: str, error: BaseException) -> SpiderImportError:
-    """With the traceback from the user's own first frame on; the rest is ours and Python's."""
-    frame = error.__traceback__
-    while frame is not None and _is_machinery(frame.tb_frame.f_code.co_filename):
-        frame = frame.tb_next
-    lines = "".join(traceback.format_exception(type(error), error, frame))
-    return SpiderImportError(f"{where} failed to import:\n{lines.rstrip()}")
-
-
-def _is_machinery(file: str) -> bool:
-    return file == __file__ or file.startswith("<frozen importlib") or file == importlib.__file__
+    return SpiderImportError(f"{where} failed to import:\n{users_traceback(error)}")
 
 
 @dataclass(frozen=True, slots=True)

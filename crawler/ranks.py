@@ -25,6 +25,7 @@ from crawler.result import Item, Result
 from crawler.scope import Scope
 from crawler.traps import ADVICE, Families, catches
 from crawler.url import host
+from crawler.users_traceback import failed_start
 
 _MARKS = 4_096
 """Fingerprints kept at hand."""
@@ -167,7 +168,7 @@ class Ranks:
         except CrawlError:
             raise
         except (Exception, SystemExit) as error:
-            raise CrawlError(f"the start of the crawl failed: {error!r}") from error
+            raise failed_start(error) from error
 
     def _check_start(self, request: Request | None) -> None:
         """Refuse a start that isn't the one that the run began with."""

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from crawler.errors import ItemError, UsageError
+from crawler.errors import CrawlError, ItemError, UsageError
 from crawler.pages import Pages, expand, paginate
 from crawler.request import Request
 from crawler.spider import Spider
 from crawler.url import move
+from crawler.users_traceback import failed_start
 from crawler.well_formed import well_formed
 
 Start = tuple[Iterator[Request], int | None]
@@ -95,7 +96,12 @@ def _request(url: object) -> Request:
 def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> str | Iterable[Any]:
     if callable(start):
         wanted = inspect.signature(start).parameters
-        start = start(**{key: value for key, value in arguments.items() if key in wanted})
+        try:
+            start = start(**{key: value for key, value in arguments.items() if key in wanted})
+        except CrawlError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise failed_start(error) from error
     if isinstance(start, Request):
         return [start]
     if not isinstance(start, Iterable):

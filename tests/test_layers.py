@@ -27,6 +27,7 @@ DATA = {
     "spider",
     "thumbnail_rule",
     "turns",
+    "users_traceback",
     "step",
     "version",
 }

@@ -206,8 +206,28 @@ def test_f29_exits_in_steps_and_starts_do_not_end_the_run_silently(site: Practic
         yield "http://x.test/"
         raise SystemExit(0)
 
-    with pytest.raises(CrawlError, match="the start of the crawl failed: SystemExit"):
+    with pytest.raises(CrawlError, match=r"the start of the crawl failed:\n(.*\n)*SystemExit: 0"):
         crawler.run(echo, urls=start())
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_a_start_that_raises_is_shown_from_its_own_first_frame_on(is_lazy: bool) -> None:
+    def urls() -> list[str]:
+        return [{"a": "https://x.test/"}["b"]]
+
+    def lazy_urls() -> Iterator[str]:
+        yield from urls()
+
+    @spider(start=lazy_urls if is_lazy else urls)
+    def starting(response: Response) -> None: ...
+
+    with pytest.raises(CrawlError) as caught:
+        crawler.run(starting)
+    headline, _, first, *_, last = str(caught.value).splitlines()
+    assert headline == "the start of the crawl failed:"
+    assert first.startswith(f'  File "{__file__}"')
+    assert first.endswith("in lazy_urls" if is_lazy else "in urls")
+    assert last == "KeyError: 'b'"
 
 
 def test_a_start_of_rubbish_is_an_error() -> None:
