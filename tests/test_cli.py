@@ -200,6 +200,25 @@ def test_breakpoint_stops_in_the_spider(tmp_cwd: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("mode", ["threads", "processes", "async"])
+def test_what_a_spider_logs_is_told_alike_in_every_mode(mode: str, tmp_cwd: Path) -> None:
+    body = (
+        "import logging\n"
+        "def diary(url):\n"
+        "    logging.getLogger('diary').info('about %s', url)\n"
+        "    logging.getLogger('diary').debug('in detail')\n"
+        "    logging.getLogger('urllib3').warning('no error')\n"
+        "    return {}\n"
+    )
+    file = str(spider_file(tmp_cwd / "diary.py", body))
+    done = crawl("run", file, "--urls", "https://x.test/", "--mode", mode, "-v")
+    assert "INFO about https://x.test/" in done.stderr.splitlines()
+    log = Path("output/runs/diary/latest/run.log").read_text(encoding="utf-8")
+    assert "INFO diary: about https://x.test/" in log
+    assert "in detail" not in log
+    assert "no error" not in log
+
+
 def test_spider_arguments_follow_the_annotations(tmp_cwd: Path) -> None:
     file = spider_file(
         tmp_cwd / "typed.py",

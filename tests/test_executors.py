@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -193,6 +194,18 @@ def test_processes_that_cannot_start_break_the_pool_instead_of_hanging() -> None
             pool.submit(tasks.square, 1).result(30)
         with pytest.raises(RuntimeError):
             pool.submit(tasks.square, 1)
+
+
+def test_what_is_logged_there_is_logged_here_and_where_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = logging.getLogger("diary")
+    with processes(slots=1) as pool:
+        pool.submit(diary.info, "too little").result(timeout=20)
+        pool.submit(diary.warning, "%d %%", 100).result(timeout=20)
+    (record,) = caplog.records
+    assert (record.name, record.levelno, record.getMessage()) == ("diary", 30, "100 %")
+    assert Path(record.pathname).name == "child.py", "RunLog counts by place"
 
 
 def test_shutdown_waits_for_what_runs_and_leaves_no_process() -> None:

@@ -14,9 +14,9 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,6 +47,8 @@ class Duties:
     memory: int | None
     event_loop: bool
     """Whether the seats are tasks of an event loop, and the calls coroutine functions."""
+    log_levels: Mapping[str, int] = field(default_factory=dict)
+    """Those that the parent's loggers have; what it would not take isn't sent."""
 
 
 def main(pipe: Connection, duties: Duties) -> None:
@@ -63,6 +65,8 @@ def main(pipe: Connection, duties: Duties) -> None:
         line_buffering=True,
     )
     logging.getLogger().addHandler(_LogToParent(parent.send))
+    for name, level in duties.log_levels.items():
+        logging.getLogger(name).setLevel(level)
     start = _start_loop if duties.event_loop else _start_threads
     put = start(parent, duties)
     while True:
@@ -200,6 +204,7 @@ class _LogToParent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._send("log", record.name, record.levelno, self.format(record))
+            place = (record.pathname, record.lineno)
+            self._send("log", record.name, record.levelno, *place, self.format(record))
         except Exception:  # noqa: BLE001  (as every handler of the standard library does)
             self.handleError(record)

@@ -299,9 +299,10 @@ class ProcessExecutor(Executor):
 
     def _start_once(self, place: int) -> _Child:
         ours, theirs = self._context.Pipe()
+        duties = replace(self._duties, first_seat=place * self._seats, log_levels=_log_levels())
         process = self._context.Process(
             target=child_main,
-            args=(theirs, replace(self._duties, first_seat=place * self._seats)),
+            args=(theirs, duties),
             name=f"{WORKER_NAME}{place + 1}",
             daemon=True,
         )
@@ -330,8 +331,10 @@ class ProcessExecutor(Executor):
                 for task in child.tasks.values():
                     task.started = time.monotonic()
                 self._deaths_at_start = 0
-            case ("log", name, level, text):
-                logging.getLogger(name).log(level, "%s", text)
+            case ("log", name, level, file, line, text):
+                logger = logging.getLogger(name)
+                if logger.isEnabledFor(level):
+                    logger.handle(logging.LogRecord(name, level, file, line, text, None, None))
             case ("print", data):
                 # A stdout that is closed, or can't show the text, is no reason to stop.
                 with suppress(OSError, ValueError, AttributeError):
@@ -426,6 +429,13 @@ def _no_main_module() -> Iterator[None]:
             else:
                 os.environ["PYTHONSAFEPATH"] = before
             sys.modules["__main__"] = main
+
+
+def _log_levels() -> dict[str, int]:
+    """Of the loggers that have a level of their own; the root's name is empty."""
+    known = list(logging.root.manager.loggerDict.items())
+    levels = {name: log.level for name, log in known if isinstance(log, logging.Logger)}
+    return {"": logging.root.level, **{name: level for name, level in levels.items() if level}}
 
 
 def _exists(pid: int | None) -> bool:
