@@ -155,7 +155,7 @@ def crawling(
     )
     from crawler.progress import Block, block_name
     from crawler.refresh import Refresher
-    from crawler.run_folder import RunFolder, check_name, new_run_id, read_run
+    from crawler.run_folder import RunFolder, as_read_again, check_name, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.spider import is_async
     from crawler.start import start_requests
@@ -222,7 +222,7 @@ def crawling(
             "asked": asked,
             "in_order": settings.order == "input" and earlier.get("in_order", True),
         }
-        changes = _changes(earlier, facts) if earlier else []
+        changes = _changes(earlier, as_read_again(facts)) if earlier else []
         fill = None
         if retry is not None:
             facts["retry_of"] = earlier["id"]

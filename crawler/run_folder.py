@@ -24,7 +24,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
@@ -357,6 +357,12 @@ def read_run(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or "id" not in facts or "name" not in facts:
         raise UsageError(f"{path} is no folder of a run: {file} isn't one of ours")
     return {**facts, "folder": path}
+
+
+def as_read_again(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `read_run` will give of these: a tuple, say, is a list by then."""
+    again: dict[str, Any] = json.loads(_json(dict(facts)))
+    return again
 
 
 def is_unfinished(facts: dict[str, Any]) -> bool:

@@ -133,6 +133,18 @@ def test_a_project_that_was_moved_or_copied_goes_on_in_its_new_place(
     assert not (project / "output/pages.json").exists()
 
 
+def test_what_is_as_it_was_is_not_said_to_have_changed(site: PracticeSite, tmp_path: Path) -> None:
+    pytest.importorskip("PIL", reason="the extra `images` is not installed")
+    file = tmp_path / "crawl.toml"
+    toml = '[thumbnails]\nsmall = "75x75"\n[hosts."*.a.test"]\ndelay = 1'
+    file.write_text(toml)
+    begin(tmp_path, site)
+    assert "changed since then" not in resume(tmp_path, "--max-bytes", "3000").stderr
+    file.write_text(toml.replace("75x75", "76x75"))
+    (change,) = [line for line in resume(tmp_path).stderr.splitlines() if "thumbnails" in line]
+    assert change.startswith("changed since then: thumbnails: {'small': {'size': [75, 75], ")
+
+
 def run_again(folder: Path, site: PracticeSite, *options: str) -> list[str]:
     """Outputs of a run that `crawl run --resume` goes on with."""
     url = f"{site.url}/graph/3/40/page/1?links=4"
