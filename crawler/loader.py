@@ -17,7 +17,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader, all_suffixes
 from pathlib import Path
@@ -324,7 +324,8 @@ def _import_module(name: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     """Import a file; its folder, or the folder above its package, counts for its own imports.
 
-    A file that changed since is loaded anew, so a notebook runs what is on disk.
+    So does the working directory, behind all others. A file that changed since is loaded anew, so a
+    notebook runs what is on disk.
     """
     with _import_lock:
         stat = path.stat() if path.is_file() else None
@@ -337,6 +338,7 @@ def _import_file(path: Path) -> ModuleType:
             # not hide the standard library's modules.
             is_packaged = "." in name
             sys.path.insert(0 if is_packaged else len(sys.path), str(root))
+        _make_importable_from_here()
         # A script may be called anything, and Python finds out by the suffix what a file is.
         is_named = path.name.endswith(tuple(all_suffixes()))
         loader = None if is_named else SourceFileLoader(name, str(path))
@@ -359,6 +361,13 @@ def _import_file(path: Path) -> ModuleType:
             raise _import_error(str(path), error) from error
         _modules[path] = (state, module)
         return module
+
+
+def _make_importable_from_here() -> None:
+    """The working directory counts last: `python -m` has it first, the command not at all."""
+    with suppress(FileNotFoundError):  # it was removed
+        if "" not in sys.path and (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)
 
 
 class RunDuringImport(BaseException):

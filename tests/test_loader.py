@@ -36,7 +36,10 @@ def folder(tmp_cwd: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_cwd
     for name in set(sys.modules) - before:
-        if str(tmp_cwd) in str(getattr(sys.modules[name], "__file__", "")):
+        module = sys.modules[name]
+        if str(tmp_cwd) in str(
+            getattr(module, "__file__", None) or getattr(module, "__path__", "")
+        ):
             del sys.modules[name]
 
 
@@ -194,6 +197,40 @@ def test_a_file_imports_what_lies_beside_it() -> None:
     write("elsewhere/beside_it.py", "LIMIT = 7")
     write("elsewhere/posts.py", "import beside_it\ndef posts(url): return beside_it.LIMIT")
     assert load_spider("elsewhere/posts.py").function("u") == 7
+
+
+IMPORTS = {
+    "from my_spiders.near_it import LIMIT": (True, True),
+    "from near_it import LIMIT": (True, False),
+    "from .near_it import LIMIT": (False, True),
+    "from my_helpers import LIMIT": (True, True),
+}
+"""Whether a spider may, in a folder without `__init__.py`, and with one."""
+
+
+@pytest.mark.parametrize("text", IMPORTS)
+@pytest.mark.parametrize("is_package", [False, True])
+def test_what_a_file_in_a_folder_of_spiders_may_import(text: str, is_package: bool) -> None:
+    write("my_helpers.py", "LIMIT = 9")
+    write("my_spiders/near_it.py", "LIMIT = 9")
+    write("my_spiders/posts.py", f"{text}\ndef posts(url): return LIMIT")
+    if is_package:
+        write("my_spiders/__init__.py")
+    sys.path[:] = [each for each in sys.path if each not in ("", str(Path.cwd()))]
+    before = list(sys.path)
+    if IMPORTS[text][is_package]:
+        assert load_spider("my_spiders/posts.py").function("u") == 9
+    else:
+        assert "Error: " in error_of("my_spiders/posts.py", SpiderImportError)
+    assert sys.path[1 if is_package else 0 :][: len(before)] == before, "nothing is hidden"
+
+
+def test_a_file_can_be_loaded_where_the_working_directory_is_gone(folder: Path) -> None:
+    file = write("elsewhere/posts.py", "def posts(url): return 3")
+    (folder / "gone").mkdir()
+    os.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    assert load_spider(str(file)).function("u") == 3
 
 
 def test_a_file_of_a_package_imports_from_it() -> None:
