@@ -17,6 +17,7 @@ from conftest import REPOSITORY
 from crawler import errors
 from crawler.cli import crawl
 from crawler.demo import routes
+from crawler.engine import Stats
 from crawler.settings import Settings
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -102,6 +103,12 @@ def test_the_response_has_what_the_document_says() -> None:
     response = Response("https://x.test/", "{}")
     for name in re.findall(r"`(\w+)[^`]*`", re.sub(r"\|[^|]*\|$", "", table, flags=re.M)):
         assert hasattr(response, name), name
+
+
+def test_the_statistics_that_the_readme_names_exist() -> None:
+    (line,) = re.findall(r"^result\.stats  # (.*) \.\.\.$", README, re.MULTILINE)
+    for name in line.split(", "):
+        assert hasattr(Stats(), name), name
 
 
 def test_every_fault_has_a_row_and_every_test_it_names_exists() -> None:
