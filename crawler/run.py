@@ -158,7 +158,7 @@ def crawling(
     from crawler.run_folder import RunFolder, as_read_again, check_name, new_run_id, read_run
     from crawler.settings import from_environment, from_file, resolve
     from crawler.spider import is_async
-    from crawler.start import start_requests
+    from crawler.start import check_names, start_requests
 
     # A script without `if __name__ == "__main__"` would start itself again in each worker.
     end_import_by_worker()
@@ -186,6 +186,8 @@ def crawling(
         )
     if outputs is not None:
         check_name(name or spider.name)  # before a folder is made for its output
+    if urls is None:
+        check_names(spider)
     converted = convert_arguments(spider.function, arguments or {})
     make_room(*_processes(settings))
     run_id = new_run_id() if resume is None else str(read_run(resume)["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -47,6 +48,23 @@ def start_requests(
     if site is not None:
         requests = _moved(requests, site)
     return requests, total
+
+
+def check_names(spider: Spider) -> None:
+    """Raise UsageError if the spider's function calls a parameter as the number of the page is."""
+    url = spider.options.url
+    if url is None or spider.options.start is not None or "page" not in _fields(url):
+        return
+    with suppress(ValueError, TypeError):  # some builtins don't tell
+        if "page" in list(inspect.signature(spider.function).parameters)[1:]:
+            raise _page_is_taken(url)
+
+
+def _page_is_taken(url: str) -> UsageError:
+    return UsageError(
+        f"{{page}} in the url {url!r} is the number of the page, so no argument can be called "
+        'page: give it another name; the number is in response.meta["page"]'
+    )
 
 
 def _quoted(name: str, value: object, template: str) -> object:
@@ -112,15 +130,21 @@ def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> str
     return start
 
 
+def _fields(template: str) -> set[str]:
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise UsageError(f"the spider's url {template!r} is no template: {error}") from None
+
+
 def _from_template(
     spider: Spider, template: str, pages: Pages | None, arguments: Mapping[str, Any]
 ) -> Start:
     parameters = inspect.signature(spider.function).parameters.values()
     known = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(arguments)
-    try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError as error:
-        raise UsageError(f"the spider's url {template!r} is no template: {error}") from None
+    fields = _fields(template)
+    if "page" in fields and "page" in arguments:  # which a **function takes
+        raise _page_is_taken(template)
     unknown = fields - {"page"} - set(known)
     if unknown:
         raise UsageError(

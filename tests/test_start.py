@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import crawler
 from crawler import Request, Response, spider
 from crawler.errors import UsageError
 from crawler.pages import parse_pages
@@ -82,6 +83,19 @@ def test_pagination_puts_the_page_into_meta() -> None:
         template("https://x/{page}"), pages=parse_pages("2-3"), urls=None, arguments={}
     )
     assert [request.meta for request in requests] == [{"page": 2}, {"page": 3}]
+
+
+def with_page(response: object, *, page: int) -> None: ...
+
+
+def test_the_number_of_the_page_is_no_argument() -> None:
+    complaint = 'so no argument can be called page: .* the number is in response.meta."page".'
+    numbered = spider("https://x/{page}")(with_page)
+    with pytest.raises(UsageError, match=complaint):
+        crawler.run(numbered, pages=2)
+    with pytest.raises(UsageError, match=complaint):
+        begin(template("https://x/{page}"), pages="2", arguments={"page": 3})
+    assert begin(template("https://x/{tag}"), arguments={"page": 3}) == (["https://x/art"], 1)
 
 
 @pytest.mark.parametrize(
