@@ -1,8 +1,9 @@
 """A spider's name -> the spider. Workers load by the same references as the command line.
 
 A reference is `package.module:function` or `/path/to/file.py:function`; both cross to other
-processes as text. A function that only lives in this process (defined in a notebook, or inside
-another function) gets a `local:...` reference, which nobody else can follow, and no resumed crawl.
+processes as text. What only lives in this process (a function defined in a notebook or inside
+another one, a method, a partial) gets a `local:...` reference, which nobody else can follow, and no
+resumed crawl.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def load_function(reference: str) -> Callable[..., Any]:
     where, _, name = reference.rpartition(":")
     if where == "local":
         raise SpiderNotFoundError(
-            "a function defined in a notebook or inside another function can't be loaded by "
-            "another process, nor by a resumed crawl: put it in a file"
+            "neither another process nor a resumed crawl can load what has no name at the top of "
+            "a module: put a def in a file"
         )
     module = _import_file(Path(where)) if _is_path(where) else _import_module(where)
     return _attribute(module, name)
@@ -201,7 +202,10 @@ def beside(reference: str, callback: str) -> str:
 def _from_function(function: Callable[..., Any]) -> Spider:
     options = options_of(function)
     reference = _reference_of(function) or _new_local_reference()
-    file = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
+    file = None
+    if inspect.isroutine(function):
+        with suppress(TypeError):  # a builtin
+            file = inspect.getsourcefile(inspect.unwrap(function))
     name = options.name or getattr(function, "__name__", type(function).__name__).strip("<>")
     return _spider(name, reference, function, Path(file) if file else None)
 

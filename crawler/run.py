@@ -174,8 +174,9 @@ def crawling(
     settings = resolve(layers)
     if settings.mode == "processes" and spider.reference.startswith("local:"):
         raise UsageError(
-            f"{spider.name} is defined in a notebook or inside another function, where other "
-            "processes can't find it: put it in a file, or use mode='threads'"
+            f"{spider.name} has no name at the top of a module, by which other processes could "
+            "find it, as what is defined in a notebook or inside another function, methods and "
+            "partials have none: put a def in a file, or use mode='threads'"
         )
     if settings.order == "completion" and settings.pages and settings.pages.until_empty:
         raise UsageError("until-empty needs an order: it ends at the first page that is empty")

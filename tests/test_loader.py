@@ -404,7 +404,7 @@ def test_closures_of_the_same_name_are_told_apart() -> None:
 
 
 def test_another_process_can_not_load_what_stays() -> None:
-    with pytest.raises(SpiderNotFoundError, match=r"nor by a resumed crawl: put it in a file"):
+    with pytest.raises(SpiderNotFoundError, match=r"put a def in a file"):
         load_function("local:0")
 
 

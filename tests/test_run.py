@@ -81,8 +81,15 @@ def test_a_function_that_lives_here_only_runs_in_threads() -> None:
 
     assert len(crawler.run(inner, urls="http://x.test/{1..3}").items) == 3
     assert sorted(found) == [f"http://x.test/{n}" for n in (1, 2, 3)]
-    with pytest.raises(UsageError, match="put it in a file, or use mode='threads'"):
-        crawler.run(inner, urls="http://x.test/", mode="processes")
+    for nameless in (inner, partial(echo), "{}".format):
+        with pytest.raises(UsageError, match="has no name at the top of a module, by which"):
+            crawler.run(nameless, urls="http://x.test/", mode="processes")
+
+
+def test_a_builtin_is_a_function_too() -> None:
+    (failure,) = crawler.run(len, urls=["http://x.test/"]).failures
+    assert failure["kind"] == "item"
+    assert "the spider returned a" in failure["message"]
 
 
 def test_urls_may_be_a_generator_without_end_in_sight() -> None:
