@@ -343,8 +343,14 @@ def _statuses(value: object) -> tuple[int, ...]:
     texts = value.split(",") if isinstance(value, str) else value
     if not isinstance(texts, (list, tuple)):
         raise ValueError(f"{value!r} is no list of statuses")  # noqa: TRY004
-    statuses = tuple(_number(int, 100, "(a status)", 599)(text) for text in texts if text != "")
-    return tuple(sorted(set(statuses)))
+    return tuple(sorted({_status(text) for text in texts if text != ""}))
+
+
+def _status(value: object) -> int:
+    text = str(value).strip()
+    if not re.fullmatch("[1-5][0-9][0-9]", text):
+        raise ValueError(f"{value!r} is no status; write numbers of 100 to 599, as in 429,503")
+    return int(text)
 
 
 def _retry(value: object) -> object:

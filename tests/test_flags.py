@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import click
 import pytest
 
 from crawler.cli import crawl
 from crawler.cli.flags import flag_layers, read_urls
+from crawler.cli.run import run
 from crawler.errors import UsageError
+from crawler.settings import Settings
 
 
 def test_flags_that_were_not_given_are_no_layer() -> None:
@@ -18,6 +21,12 @@ def test_flags_that_were_not_given_are_no_layer() -> None:
         ("--max-body", {"max_body": "1"}),
         ("--allow-host", {"allow_hosts": ("a", "b")}),
     ]
+
+
+def test_help_names_the_statuses_that_are_tried_again() -> None:
+    (option,) = [each for each in run.params if each.name == "retry_statuses"]
+    assert isinstance(option, click.Option)
+    assert f"({','.join(map(str, Settings().retry_statuses))})" in (option.help or "")
 
 
 def test_files_and_patterns_in_the_order_they_are_given(tmp_cwd: Path) -> None:

@@ -61,7 +61,9 @@ _SETTINGS = (
     click.option("--page-timeout", metavar="SECONDS", help="For a page, spider included (180)."),
     click.option("--retries", metavar="N", help="Further attempts after passing failures (2)."),
     click.option(
-        "--retry-statuses", metavar="N,N", help="Which statuses are tried again (408,425,429,5xx)."
+        "--retry-statuses",
+        metavar="N,N",
+        help="Which statuses are tried again (408,425,429,500,502,503,504).",
     ),
     click.option(
         "--robots/--ignore-robots", default=None, help="Obey robots.txt, or don't. Default: obey."
