@@ -181,6 +181,18 @@ def test_f5_a_closed_stdout_is_not_taken_for_another_file(count_file: str) -> No
     assert len(published("output/count.json")) == 4
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", [["runs"], ["why", "https://x.test/1/"], ["list", "."], ["-h"]])
+def test_what_a_command_says_can_not_be_written(command: list[str], count_file: str) -> None:
+    assert crawl("run", count_file, "--urls", URLS).returncode == 0
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*CRAWL, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    said = "crawl: can't write stdout: No space left on device\n"
+    assert (done.returncode, done.stderr) == (8, said)
+
+
 def test_a_named_pipe_is_written_to(count_file: str, tmp_cwd: Path) -> None:
     os.mkfifo("pipe.json")
     with subprocess.Popen(["cat", "pipe.json"], stdout=subprocess.PIPE) as reader:

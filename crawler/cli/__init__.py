@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -15,11 +19,12 @@ from crawler.cli.resume import resume
 from crawler.cli.retry import retry
 from crawler.cli.run import run
 from crawler.cli.runs import runs
+from crawler.cli.session import broken_pipe_is_the_end
 from crawler.cli.spiders import list_command
 from crawler.cli.thumbs import thumbs
 from crawler.cli.watch import watch
 from crawler.cli.why import why
-from crawler.errors import CrawlError
+from crawler.errors import CrawlError, OutputError
 from crawler.process import collect_garbage_less_often
 from crawler.version import __version__
 
@@ -55,11 +60,45 @@ def _open_standard_streams() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
+class _Stdout(io.FileIO):
+    """Tells an error of its own from those of other files."""
+
+    def write(self, data: Any) -> int:
+        """Raises OutputError, or BrokenPipeError where nobody reads any more."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes it once more at exit
+            raise OutputError(f"can't write stdout: {error.strerror or error}") from error
+
+
+@contextmanager
+def _stdout_is_written() -> Iterator[None]:
+    """What is written to stdout meanwhile has come through, or the error is raised here."""
+    plain = sys.__stdout__
+    if plain is not None and sys.stdout is plain:
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Stdout(1, "w", closefd=False)),
+            encoding=plain.encoding,
+            errors=plain.errors,
+            line_buffering=plain.line_buffering,
+        )
+    with broken_pipe_is_the_end():
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+
+
 def main() -> None:
     """Run the command line and exit with one of the codes of docs/command-line.md."""
     _open_standard_streams()
     try:
-        crawl.main(prog_name="crawl", standalone_mode=False)
+        with _stdout_is_written():
+            crawl.main(prog_name="crawl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
