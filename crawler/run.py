@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from crawler.run_folder import RunFolder
     from crawler.settings import Layer, Settings
     from crawler.spider import Spider
+    from crawler.step import Step
     from crawler.verdict import Verdict
 
 # Nothing more is imported up here: `import crawler` and `crawl --help` come through this module.
@@ -191,22 +192,23 @@ def crawling(
         check_names(spider)
     converted = convert_arguments(spider.function, arguments or {})
     make_room(*_processes(settings))
-    run_id = new_run_id() if resume is None else str(read_run(resume)["id"])
+    before = resume or retry
+    earlier = {} if before is None else read_run(before)
+    is_retry = retry is not None or "retry_of" in earlier
+    run_id = new_run_id() if resume is None else str(earlier["id"])
     names = names_of(name or spider.name, run_id)
     _check_images(settings)
     _load_fetcher(settings)
     options = target_options(settings)
     targets = [parse_target(text, names, **options) for text in outputs or []]
-    pipeline = _pipeline(spider, settings, layers)
+    pipeline = _pipeline(spider, settings, layers, sees_all=not is_retry)
     with ExitStack() as stack:
         place = _place(spider, site, urls, stack)
         if place is not None and place.is_ours:
             settings = replace(settings, proxy=None)  # which has another loopback
-        before = resume or retry
-        earlier = {} if before is None else read_run(before)
         start, total = (
             (iter(()), None)  # it is all in the journal
-            if retry is not None or "retry_of" in earlier
+            if is_retry
             else start_requests(
                 spider,
                 pages=settings.pages,
@@ -361,14 +363,23 @@ def _tell_of_proxy(spider: Spider, settings: Settings) -> None:
         )
 
 
-def _pipeline(spider: Spider, settings: Settings, layers: list[Layer]) -> Pipeline:
-    """The spider's own steps, then those of the setting; errors name where a step came from."""
+def _pipeline(
+    spider: Spider, settings: Settings, layers: list[Layer], *, sees_all: bool
+) -> Pipeline:
+    """The spider's own steps, then those of the setting; errors name where a step came from.
+
+    Before them, unless it sees some of the items only, one that looks for the fields of files.
+    """
+    from crawler.asked_fields import FileFields
     from crawler.errors import SettingError, UsageError
     from crawler.loader import load_named
     from crawler.pipeline import Pipeline, make_steps
 
     origins = [origin for origin, layer in layers if "steps" in layer]
-    steps = []
+    steps: list[tuple[str, Step]] = []
+    fields = dict.fromkeys(settings.files, "files") | dict.fromkeys(settings.images, "images")
+    if fields and sees_all:
+        steps.append(("the fields of files", FileFields(fields)))
     for origin, given in (
         (f"the decorator of {spider.name}", spider.options.steps),
         (origins[-1] if origins else "", settings.steps),

@@ -567,6 +567,34 @@ def test_cookies_go_to_files_as_to_pages(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("tmp_cwd")
+@pytest.mark.parametrize("typo", [{"images": ["pictrues"]}, {"files": ["pictrues"]}])
+def test_a_field_that_no_item_has_is_told_once(
+    typo: dict[str, Any], site: Site, album: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(album, site, steps=["select('page')"])
+    assert not [text for text in caplog.messages if "no item" in text], "steps come behind files"
+    run(album, site, **typo, max_items=2)
+    (warning,) = [text for text in caplog.messages if "no item" in text]
+    (name,) = typo
+    assert warning.startswith(f"{name}: no item has the field pictrues; the first one has page, ")
+
+
+def test_fields_that_were_there_before_a_resume_are_not_told(
+    tmp_cwd: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def rare(url: str) -> dict[str, None]:
+        if url.endswith("/3"):
+            raise ValueError(url)
+        return {"paper": None} if url.endswith("/1") else {}
+
+    urls = [f"https://x.test/{number}" for number in range(1, 9)]
+    settings: dict[str, Any] = {"files": ["paper"], "output": "rare.json", "concurrency": 1}
+    assert crawler.run(rare, urls=urls, max_failures=1, **settings).exit_code == 6
+    resumed = crawler.run(rare, urls=urls, resume=True, **settings)
+    assert (resumed.exit_code, len(resumed.items)) == (3, 7)
+    assert not [text for text in caplog.messages if "no item" in text]
+
+
 def test_a_field_that_holds_no_urls_fails_its_page(site: Site) -> None:
     def one(response: Response) -> dict[str, Any]:
         return {"pictures": 5}

@@ -33,6 +33,7 @@ DATA = {
 }
 RULES = {
     "again",
+    "asked_fields",
     "verdict",
     "accounting",
     "advice",

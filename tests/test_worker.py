@@ -490,7 +490,7 @@ def by_reference(reference: str, url: str = "http://x/") -> Result:
     [
         ("no_such_module:posts", "there is no module no_such_module"),
         ("crawler.spider:nothing", "crawler.spider has no function nothing"),
-        ("local:0", "can't be loaded by another process"),
+        ("local:0", "neither another process nor a resumed crawl can load"),
     ],
 )
 def test_a_spider_that_can_not_be_loaded_is_a_failure(reference: str, message: str) -> None:

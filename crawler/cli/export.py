@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -25,10 +24,6 @@ Examples:
   crawl export posts -o - --where 'stats_vote > `100`' --sort author
   crawl export output/posts.json -o posts.parquet --fields id,author,stats_vote
 """
-
-_MAX_NAMES = 30
-
-log = logging.getLogger("crawler.output")
 
 
 @click.command(short_help="Items of a run or file in another format.", epilog=_EPILOG)
@@ -169,19 +164,17 @@ class _Choice:
 
     def _counted(self) -> Iterator[Item]:
         """All items; once they are counted, fields that none of them has are told."""
+        from crawler.asked_fields import AskedFields
+
         asked = {} if self._sort is None else {self._sort: "--sort"}
-        missing = {**dict.fromkeys(self.fields, "--fields"), **asked}
-        first: Item = {}
+        fields = AskedFields({**dict.fromkeys(self.fields, "--fields"), **asked})
         self._all = 0
         for item in self._items():
             self._all += 1
-            first = first or item
-            if missing:
-                missing = {name: flag for name, flag in missing.items() if name not in item}
+            fields.see(item)
             yield item
-        if self._all and not self._is_checked:
-            for name, flag in missing.items():
-                log.warning("%s: no item has the field %s; %s", flag, name, _fields_of(first))
+        if not self._is_checked:
+            fields.warn()
         self._is_checked = True
 
     def _cut(self, item: Item) -> Item:
@@ -195,11 +188,6 @@ def _names(fields: str | None) -> list[str]:
     if "" in names:
         raise UsageError(f"--fields {fields!r}: a name is missing; write A,B,C")
     return names
-
-
-def _fields_of(item: Item) -> str:
-    names = [*list(item)[:_MAX_NAMES], *(["..."] if len(item) > _MAX_NAMES else [])]
-    return f"the first one has {', '.join(names) or 'none'}"
 
 
 def _where(expression: str | None) -> Where | None:
