@@ -70,6 +70,31 @@ def test_as_many_tasks_as_slots_are_at_work_at_once(mode: str, tmp_path: Path) -
         assert [future.result(20) for future in futures] == [0, 1, 2, 3]
 
 
+def test_several_that_submit_at_once_start_no_more_threads_than_slots(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seats: list[int] = []
+    begin, start = threading.Barrier(9), threading.Thread.start
+    with executor("threads", slots=2, initializer=seats.append) as pool:
+
+        def submit() -> None:
+            begin.wait()
+            pool.submit(time.sleep, 0.01)
+
+        def start_slowly(thread: threading.Thread) -> None:
+            time.sleep(0.05)
+            start(thread)
+
+        submitters = [threading.Thread(target=submit) for _ in range(8)]
+        for submitter in submitters:
+            submitter.start()
+        monkeypatch.setattr(threading.Thread, "start", start_slowly)
+        begin.wait()
+        for submitter in submitters:
+            submitter.join()
+    assert len(seats) == len(set(seats)) <= 2
+
+
 def test_sequential_runs_in_the_callers_thread() -> None:
     with executor("sequential") as pool:
         assert pool.submit(threading.current_thread).result() is threading.current_thread()

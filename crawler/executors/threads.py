@@ -52,12 +52,13 @@ class ThreadExecutor(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See `Executor.submit`."""
-        if self._is_shut_down:
-            raise RuntimeError("cannot submit a task after shutdown")
         future: Future[T] = Future()
-        self._queue.put(_Task(future, lambda: fn(*args, **kwargs)))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._slots:
-            self._start(len(self._threads))
+        with self._lock:
+            if self._is_shut_down:
+                raise RuntimeError("cannot submit a task after shutdown")
+            self._queue.put(_Task(future, lambda: fn(*args, **kwargs)))
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._slots:
+                self._start(len(self._threads))
         return future
 
     def abandon(self, future: Future[Any], limit: float) -> float:
@@ -73,14 +74,14 @@ class ThreadExecutor(Executor):
             if left > 0:
                 return left
             del self._running[future]
-        self._start(task.seat)
+            self._start(task.seat)
         future.set_exception(PageTimeoutError.left_behind(limit))
         return 0.0
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `Executor.shutdown`. With `cancel_futures`, busy threads are left behind."""
-        self._is_shut_down = True
         with self._lock:
+            self._is_shut_down = True
             busy = {task.seat for task in self._running.values()} if cancel_futures else set()
         if cancel_futures:
             while not self._queue.empty():
@@ -94,6 +95,7 @@ class ThreadExecutor(Executor):
                     thread.join()
 
     def _start(self, seat: int) -> None:
+        """Fill a seat; the caller holds the lock, or two would start a thread for the same one."""
         thread = threading.Thread(
             target=self._work, args=(seat,), name=f"crawl-worker-{seat}", daemon=True
         )
