@@ -4,7 +4,7 @@
                          ^----- completions ---'
 
 - All of it happens in the consumer's thread, while it asks for a result: there is no other thread
-  to stop, and a loop that is left leaves nothing behind.
+  to stop, and a loop that is left leaves nothing behind. Several that ask take turns.
 - So many inputs are pulled ahead of the results taken, and no more: memory stays the same however
   many there are.
 - Nothing waits in a worker: a task to be tried again is handed out when it is due.
@@ -16,6 +16,7 @@ import heapq
 import itertools
 import math
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -85,6 +86,9 @@ class Results(Generic[R]):
         """Results that were taken, or skipped."""
         self._head = 0
         """The place of the next result."""
+        self._turn = threading.RLock()
+        """Held by the one of the consumer's threads that does the work; others wait for it."""
+        self._is_closed = False
         self._problem: Exception | None = None
         """What the inputs raised; raised after all results before it."""
 
@@ -102,13 +106,24 @@ class Results(Generic[R]):
         self._end(wait=False)
 
     def __next__(self) -> R:
-        self.wait()
-        if not self._ready:
-            problem = self._problem
+        return self.take()
+
+    def take(self, timeout: float | None = None) -> R:
+        """The next result; several threads may ask, each gets another one.
+
+        Raises multiprocessing.TimeoutError if there is none in so many seconds.
+        """
+        give_up_at = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            outcome = self._next_outcome(give_up_at)
+        except BaseException:  # the end; or Ctrl-C, most likely
             self.close()
-            raise problem or StopIteration
-        is_value, content = self._ready.popleft()
-        self._released += 1
+            raise
+        if outcome is None:
+            from multiprocessing import TimeoutError as LateError
+
+            raise LateError
+        is_value, content = outcome
         if not is_value and (self._on_error == "raise" or not isinstance(content, Exception)):
             if self._owns_executor:
                 self.close()
@@ -116,57 +131,83 @@ class Results(Generic[R]):
         result: R = content
         return result
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Work until there is a result or the end; False if there was none in so many seconds."""
-        give_up_at = None if timeout is None else time.monotonic() + timeout
-        try:
-            self._tally.begin()
-            while True:
-                self._hand_out(pulls=_PULLS_PER_RESULT)
-                if self._ready or self._is_exhausted():
-                    return True
-                left = LONGEST_WAIT if give_up_at is None else give_up_at - time.monotonic()
-                if left <= 0:
-                    return False
-                self._collect(left)
-        except BaseException:  # Ctrl-C, most likely
-            self.close()
-            raise
-
     def hold_all(self) -> None:
         """Do all that is left and hold the results."""
         self._ahead = 2**63
-        while not self._is_exhausted():
-            self._hand_out(pulls=2**63)
-            if not self._is_exhausted():
+        while self._take_turn(math.inf):
+            try:
+                self._hand_out(pulls=2**63)
+                if self._is_exhausted():
+                    return
                 self._collect(LONGEST_WAIT)
+            finally:
+                self._turn.release()
 
     def close(self) -> None:
         """End the work: what wasn't begun is not done, processes are killed. No more results.
 
         A thread can't be stopped: it ends when the task that it is at does.
         """
-        self._ready.clear()
-        self._held.clear()
         self._end(wait=True)
 
     def _end(self, *, wait: bool) -> None:
-        self._inputs = None
-        self._problem = None
-        self._due.clear()
+        self._is_closed = True
         if self._owns_executor:
             # Only processes are sure to be gone soon.
             is_sure = hasattr(self._caller.executor, "pids")
             self._caller.executor.shutdown(wait=wait and is_sure, cancel_futures=True)
         else:
-            for future in self._running:
+            for future in list(self._running):
                 future.cancel()
-        self._running.clear()
-        self._look_at.clear()
         self._tally.end(wait=wait)
+        if self._turn.acquire(blocking=False):  # else whoever has it comes here, too
+            self._inputs = self._problem = None
+            for left in (self._ready, self._held, self._due, self._running, self._look_at):
+                left.clear()
+            self._turn.release()
+
+    def _take_turn(self, give_up_at: float) -> bool:
+        """Wait for the right to go on with the work; False if it comes too late."""
+        while not self._is_closed:
+            left = min(LONGEST_WAIT, give_up_at - time.monotonic())
+            if self._turn.acquire(timeout=max(0.0, left)):
+                return True
+            if left <= 0:
+                return False
+        return False
+
+    def _next_outcome(self, give_up_at: float) -> Outcome | None:
+        """None if there was none until then. Raises StopIteration, or what the inputs raised."""
+        if not self._take_turn(give_up_at):
+            if self._is_closed:
+                raise StopIteration
+            return None
+        try:
+            if not self._work(give_up_at):
+                return None
+            if self._is_closed or not self._ready:
+                problem, self._problem = self._problem, None
+                raise problem or StopIteration
+            self._released += 1
+            return self._ready.popleft()
+        finally:
+            self._turn.release()
+
+    def _work(self, give_up_at: float) -> bool:
+        """Go on until there is a result or the end; False if there was none until then."""
+        self._tally.begin()
+        while True:
+            self._hand_out(pulls=_PULLS_PER_RESULT)
+            if self._ready or self._is_exhausted():
+                return True
+            left = min(LONGEST_WAIT, give_up_at - time.monotonic())
+            if left <= 0:
+                return False
+            self._collect(left)
 
     def _is_exhausted(self) -> bool:
-        return self._inputs is None and not self._running and not self._due
+        is_done = self._inputs is None and not self._running and not self._due
+        return is_done or self._is_closed
 
     def _hand_out(self, pulls: int) -> None:
         """Give tasks to the executor; once there are results, new ones for `pulls` of them."""
@@ -174,6 +215,8 @@ class Results(Generic[R]):
         while self._due and self._due[0][0] <= time.monotonic():
             self._submit(heapq.heappop(self._due)[2])
         while self._inputs is not None and self._pulled - self._released < self._ahead:
+            if self._is_closed:
+                return
             if self._ready:
                 pulls -= 1
                 if pulls < 0:
@@ -199,7 +242,12 @@ class Results(Generic[R]):
         return batch
 
     def _submit(self, task: Task) -> None:
-        future = self._caller.submit(task.batch)
+        try:
+            future = self._caller.submit(task.batch)
+        except RuntimeError:
+            if not self._is_closed:
+                raise
+            return  # another thread has just closed it
         self._running[future] = task
         if self._timeout is not None:
             self._look_at[future] = moment = time.monotonic() + self._timeout

@@ -338,10 +338,8 @@ class ResultIterator(Generic[R]):
 
     def next(self, timeout: float | None = None) -> R:
         """The next result. Raises multiprocessing.TimeoutError, or what the function raised."""
-        if not self._results.wait(timeout):
-            raise multiprocessing.TimeoutError
         try:
-            return next(self._results)
+            return self._results.take(timeout)
         except StopIteration:
             self._pool._unfinished.discard(self)
             raise

@@ -43,9 +43,9 @@ class Tally:
     def end(self, *, wait: bool) -> None:
         """There will be no more calls."""
         self.over = True
-        if self._display is not None:
-            self._display.close(wait=wait)
-            self._display = None
+        display, self._display = self._display, None
+        if display is not None:
+            display.close(wait=wait)
 
 
 def sentence(tally: Tally, rate: float | None) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,61 @@ def test_what_the_inputs_raise_comes_after_the_results_before_it() -> None:
         for result in crawler.map(mapped.increase, inputs(), on_error="skip"):
             given_back.append(result)
     assert given_back == [1, 2, 3, 4, 5]
+
+
+# Several threads that take from one
+
+
+def ask_in_threads(take: Callable[[], Any], number: int = 8) -> Callable[[], bool]:
+    """A condition: all of them are done."""
+    threads = [threading.Thread(target=take, daemon=True) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    return lambda: not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_each_of_several_threads_gets_other_results(mode: str, ordered: bool) -> None:
+    results = crawler.map(mapped.increase, range(3000), mode=mode, ordered=ordered)
+    got: list[int] = []
+    wait_until(ask_in_threads(lambda: got.extend(results)))
+    assert sorted(got) == list(range(1, 3001))
+
+
+def test_what_the_inputs_raise_is_heard_of_once() -> None:
+    def inputs() -> Iterator[int]:
+        yield from range(100)
+        raise OSError("no more")
+
+    results = crawler.map(mapped.increase, inputs())
+    errors: list[str] = []
+
+    def take() -> None:
+        try:
+            list(results)
+        except OSError as error:
+            errors.append(str(error))
+
+    wait_until(ask_in_threads(take))
+    assert errors == ["no more"]
+
+
+@pytest.mark.parametrize("is_pools", [True, False])
+def test_one_thread_ends_what_the_others_wait_for(is_pools: bool) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def work(_: int) -> None:
+        begun.set()
+        release.wait(20)
+
+    with crawler.ThreadPool(2) as pool:
+        results = pool.imap(work, range(9))._results if is_pools else crawler.map(work, range(9))
+        are_done = ask_in_threads(lambda: list(results))
+        begun.wait(20)
+        results.close()
+        wait_until(are_done)
+        release.set()
 
 
 # Errors

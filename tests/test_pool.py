@@ -278,6 +278,19 @@ def test_from_several_threads_at_once() -> None:
     assert answers == {n: [k + n for k in range(20)] for n in range(4)}
 
 
+def test_the_time_to_wait_for_a_result_holds_also_while_another_thread_waits() -> None:
+    release = threading.Event()
+    with crawler.ThreadPool(1) as pool:
+        results = pool.imap(release.wait, [20])
+        other = threading.Thread(target=results.next)
+        other.start()
+        with pytest.raises(multiprocessing.TimeoutError):
+            results.next(0.01)
+        assert other.is_alive()
+        release.set()
+        other.join()
+
+
 def test_what_makes_no_pool() -> None:
     for pool in OURS.values():
         with pytest.raises(ValueError, match="at least 1"):
