@@ -127,7 +127,7 @@ class Results(Generic[R]):
         if not is_value and (self._on_error == "raise" or not isinstance(content, Exception)):
             if self._owns_executor:
                 self.close()
-            raise content
+            raise _raisable(content)
         result: R = content
         return result
 
@@ -319,3 +319,14 @@ class Results(Generic[R]):
             self._released += 1
         else:
             self._ready.append(outcome)
+
+
+def _raisable(error: BaseException) -> BaseException:
+    """What to raise for it: a StopIteration would pass for the end of the results (PEP 479)."""
+    if not isinstance(error, StopIteration):
+        return error
+    instead = RuntimeError("the function raised StopIteration")
+    instead.__cause__ = error
+    for note in getattr(error, "__notes__", ()):
+        instead.add_note(note)
+    return instead

@@ -46,6 +46,12 @@ def fail_on_odd(number: int) -> int:
     return number
 
 
+def stop_on_two(number: int) -> int:
+    if number == 2:
+        raise StopIteration
+    return number
+
+
 def raise_two_part(number: int) -> int:
     raise TwoPartError(number, 2)
 

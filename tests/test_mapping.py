@@ -268,6 +268,19 @@ def test_an_exception_is_raised_at_its_place_with_its_input(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_stop_iteration_in_a_function_does_not_pass_for_the_end(mode: str) -> None:
+    results = crawler.map(mapped.stop_on_two, range(5), mode=mode)
+    got = [next(results), next(results)]
+    with pytest.raises(RuntimeError, match="raised StopIteration") as caught:
+        next(results)
+    assert got == [0, 1]
+    assert isinstance(caught.value.__cause__, StopIteration)
+    assert "input 2: 2" in caught.value.__notes__
+    with crawler.ThreadPool(1) as pool, pytest.raises(RuntimeError, match="StopIteration"):
+        list(pool.imap(mapped.stop_on_two, range(5)))
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_exceptions_in_the_place_of_results_or_left_out(mode: str) -> None:
     inputs = range(5)
     returned = list(crawler.map(mapped.fail_on_odd, inputs, mode=mode, on_error="return"))
