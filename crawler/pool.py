@@ -2,12 +2,14 @@
 
 Changing the import line is enough. What is different: a worker process that dies costs the call
 that killed it, where multiprocessing waits for its answer without end; `imap` takes its inputs as
-the results are taken; a result that will never come is a CancelledError. As with the start methods
+the results are taken; a result that will never come is a CancelledError; a callback that raises is
+logged and the others are called. As with the start methods
 "spawn" and "forkserver", worker processes import the functions that they call and share no globals.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -18,12 +20,15 @@ from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from crawler.attempt import Arguments, Outcome
+from crawler.callbacks import Callbacks
 from crawler.calls import Caller, Task, killers_apart, make_caller, outcomes_of, start_executor
 from crawler.errors import UsageError
 from crawler.lazy import AHEAD, LONGEST_WAIT, Results
 from crawler.loader import end_import_by_worker
 
 R = TypeVar("R")
+
+log = logging.getLogger("crawler.pool")
 
 
 class Pool:
@@ -49,7 +54,10 @@ class Pool:
         self._workers = processes or os.cpu_count() or 1
         self._setup = (initializer, tuple(initargs))
         self._lock = threading.Lock()
-        self._unfinished: set[AsyncResult[Any] | ResultIterator[Any]] = set()
+        self._unfinished: set[AsyncResult[Any]] = set()
+        self._iterators: set[ResultIterator[Any]] = set()
+        """Those with results left."""
+        self._callbacks = Callbacks()
         self._is_closed = False
         self._is_terminated = False
 
@@ -64,6 +72,7 @@ class Pool:
         # Without waiting: whoever collects the garbage may be one of the threads to wait for.
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+            self._callbacks.end()
 
     def apply(
         self,
@@ -82,7 +91,7 @@ class Pool:
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[R]:
-        """As `apply`, without waiting; a callback is called by another thread."""
+        """As `apply`, without waiting; callbacks are called by one other thread, in turn."""
         called = partial(func, **kwds) if kwds else func
         caller, inputs = self._caller(called), [tuple(args)]
         return AsyncResult(self, caller, inputs, 1, _only, callback, error_callback)
@@ -110,7 +119,7 @@ class Pool:
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[R]]:
-        """As `map`, without waiting; a callback is called by another thread."""
+        """As `map`, without waiting; callbacks are called by one other thread, in turn."""
         inputs = [(value,) for value in iterable]
         return self._map_async(func, inputs, chunksize, callback, error_callback)
 
@@ -122,7 +131,7 @@ class Pool:
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[R]]:
-        """As `starmap`, without waiting; a callback is called by another thread."""
+        """As `starmap`, without waiting; callbacks are called by one other thread, in turn."""
         inputs = [tuple(arguments) for arguments in iterable]
         return self._map_async(func, inputs, chunksize, callback, error_callback)
 
@@ -141,6 +150,7 @@ class Pool:
     def close(self) -> None:
         """Take no more work."""
         self._is_closed = True
+        self._end_callbacks()
 
     def terminate(self) -> None:
         """End at once: what isn't done is not done any more. Threads end with what they are at."""
@@ -149,16 +159,26 @@ class Pool:
         if executor is not None:
             executor.shutdown(wait=self._mode == "processes", cancel_futures=True)
         self._unfinished.clear()
+        self._iterators.clear()
+        self._end_callbacks()
 
     def join(self) -> None:
         """Wait until all is done and the workers are gone; first comes `close` or `terminate`."""
         if not self._is_closed:
             raise ValueError("Pool is still running")
-        while self._unfinished:
-            for work in list(self._unfinished):
-                work.wait()
+        while self._unfinished or self._iterators:
+            for result in list(self._unfinished):
+                result.wait()
+            for results in list(self._iterators):
+                results.wait()
         if self._executor is not None:
             self._executor.shutdown(wait=True)
+        self._callbacks.join()
+
+    def _end_callbacks(self) -> None:
+        """End their thread if there is nothing left to call."""
+        if self._is_closed and not self._unfinished:
+            self._callbacks.end()
 
     def _check_running(self) -> None:
         if self._is_closed:
@@ -281,7 +301,7 @@ class AsyncResult(Generic[R]):
             raise ValueError(f"{self!r} not ready")
         return self._error is None
 
-    # What follows also runs in the threads of the executor.
+    # What follows also runs in the threads of the executor; callbacks, in a thread of their own.
 
     def _submit(self, task: Task) -> None:
         try:
@@ -307,19 +327,31 @@ class AsyncResult(Generic[R]):
     def _finish(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
         self._error = next((content for is_value, content in outcomes if not is_value), None)
+        if self._error is None:
+            self._value = self._make(content for _, content in outcomes)
         callback, error_callback = self._callbacks
+        if self._error is None and callback is not None:
+            self._pool._callbacks.call(partial(self._call, callback, self._value))
+        elif self._error is not None and error_callback is not None:
+            self._pool._callbacks.call(partial(self._call, error_callback, self._error))
+        else:
+            self._conclude()
+
+    def _call(self, callback: Callable[[Any], object], argument: object) -> None:
         try:
-            if self._error is not None:
-                if error_callback is not None and not self._pool._is_terminated:
-                    error_callback(self._error)
-                return
-            value = self._value = self._make(content for _, content in outcomes)
-            if callback is not None:
-                callback(value)
+            if not self._pool._is_terminated:
+                callback(argument)
+        except BaseException:
+            log.exception("a callback of a pool failed")
         finally:
-            self._done.set()
-            self._pool._unfinished.discard(self)
-            del self._pool, self._caller, self._callbacks
+            self._conclude()
+
+    def _conclude(self) -> None:
+        pool = self._pool
+        del self._pool, self._caller, self._callbacks
+        self._done.set()
+        pool._unfinished.discard(self)
+        pool._end_callbacks()
 
 
 class ResultIterator(Generic[R]):
@@ -328,7 +360,7 @@ class ResultIterator(Generic[R]):
     def __init__(self, pool: Pool, results: Results[R]) -> None:
         self._pool = pool
         self._results = results
-        pool._unfinished.add(self)
+        pool._iterators.add(self)
 
     def __iter__(self) -> Self:
         return self
@@ -341,13 +373,13 @@ class ResultIterator(Generic[R]):
         try:
             return self._results.take(timeout)
         except StopIteration:
-            self._pool._unfinished.discard(self)
+            self._pool._iterators.discard(self)
             raise
 
     def wait(self) -> None:
         """Do all that is left, and hold the results."""
         self._results.hold_all()
-        self._pool._unfinished.discard(self)
+        self._pool._iterators.discard(self)
 
 
 def _only(results: Iterator[R]) -> R:

@@ -106,7 +106,7 @@ STAGES = {
     "scheduler",
     "worker",
 }
-MAPS = {"calls", "lazy", "mapping", "pool", "tally"}
+MAPS = {"callbacks", "calls", "lazy", "mapping", "pool", "tally"}
 LAYERS = [DATA, RULES, STAGES, {"engine"} | MAPS, {"run", "picture_folder"}, {"cli", "__main__"}]
 
 # Stages don't know each other, but for these: (who, whom).

@@ -125,6 +125,108 @@ def test_callbacks_get_the_result_or_the_error(pools: list[Any]) -> None:
     assert ours == their == [3, repr(ZeroDivisionError("division by zero")), [1, 2, 3], [3]]
 
 
+class Watched:
+    """Counts how many call it at once, and who does."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = self.calls = 0
+        self.threads: set[int] = set()
+
+    def __call__(self, _: object) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.threads.add(threading.get_ident())
+        time.sleep(0.001)
+        self.calls += 1
+        self.inside -= 1
+
+
+def test_callbacks_are_called_by_one_thread_one_after_the_other(pools: list[Any]) -> None:
+    for pool in pools:
+        watched = Watched()
+        given: list[Any] = []
+        for number in range(20):
+            given.append(pool.apply_async(mapped.reciprocal, (number,), {}, watched, watched))
+            given.append(pool.map_async(mapped.reciprocal, range(number, 9), 2, watched, watched))
+        given.append(pool.starmap_async(mapped.add, pairs, 1, watched, watched))
+        for result in given:
+            result.wait(20)
+        assert watched.most == len(watched.threads) == 1
+        assert threading.get_ident() not in watched.threads
+
+
+def test_a_callback_may_take_a_lock_that_the_submitter_holds(pools: list[Any]) -> None:
+    for pool in pools:
+        lock, got = threading.Lock(), list[Any]()
+
+        def keep(result: Any, lock: Any = lock, got: list[Any] = got) -> None:
+            with lock:
+                got.append(result)
+
+        with lock:
+            given = [pool.apply_async(mapped.add, (n,), callback=keep) for n in range(9)]
+            # What can't be sent fails as it is given.
+            given.append(pool.apply_async(mapped.add, (lock, 1), error_callback=keep))
+            time.sleep(0.05)
+            assert not got
+            assert not given[0].ready(), "it is when its callback was called"
+        for result in given:
+            result.wait(20)
+        assert len(got) == 10
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_callback_that_raises_is_logged_and_costs_no_other(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: list[int] = []
+    with OURS[kind](1) as pool:
+        bad = pool.apply_async(mapped.increase, (1,), callback=lambda _: 1 / 0)
+        assert bad.get(20) == 2
+        assert pool.apply_async(mapped.increase, (2,), callback=got.append).get(20) == 3
+    assert got == [3]
+    assert "division by zero" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["close", "terminate", "forget"])
+@pytest.mark.parametrize("kind", OURS)
+def test_the_thread_of_the_callbacks_ends_with_the_pool(kind: str, end: str) -> None:
+    nothing_is_left = watch()
+    pool, got = OURS[kind](2), list[int]()
+    pool.apply_async(mapped.increase, (1,), callback=got.append).get(20)
+    later = pool.apply_async(mapped.increase, (2,), callback=got.append)
+    if end == "close":
+        pool.close()
+        later.get(20)
+        pool.join()
+        assert got == [2, 3]
+    elif end == "terminate":
+        pool.terminate()
+    del pool, later
+    wait_until(nothing_is_left)
+
+
+def test_callbacks_that_were_not_called_by_the_end_of_the_pool_are_not_called() -> None:
+    release, begun, got = threading.Event(), threading.Event(), list[int]()
+
+    def block(_: int) -> None:
+        begun.set()
+        release.wait(20)
+
+    pool = crawler.ThreadPool(1)
+    pool.apply_async(mapped.increase, (1,), callback=block)
+    begun.wait(20)
+    done = pool.apply_async(mapped.increase, (2,))
+    called = pool.apply_async(mapped.increase, (3,), callback=got.append)
+    assert done.get(20) == 3, "it has no callback to wait for"
+    pool.terminate()
+    release.set()
+    pool.join()
+    called.wait(20)
+    assert called.ready()
+    assert got == []
+
+
 def test_ready_and_successful(pools: list[Any]) -> None:
     for pool in pools:
         slow = pool.apply_async(mapped.nap, (0.3,))
