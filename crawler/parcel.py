@@ -9,6 +9,7 @@ Only what one of our own processes sent through a pipe is unpacked here.
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,20 +25,40 @@ from crawler.loader import file_of_module, from_file
 
 class _Packer(ForkingPickler):
     def reducer_override(self, thing: Any) -> Any:
-        """Functions and classes of the script; all else goes the usual way."""
+        """What the script gives a name; all else goes the usual way."""
         if type(thing) is not FunctionType and not isinstance(thing, type):
+            return self._reduce_object(thing)
+        return _by_name(thing, thing.__qualname__)
+
+    def _reduce_object(self, thing: Any) -> Any:
+        """Objects that travel by their names: functions with a cache, TypeVars, singletons."""
+        kind: Any = type(thing)
+        has_default = kind.__reduce__ is object.__reduce__
+        if has_default and kind.__reduce_ex__ is object.__reduce_ex__:
             return NotImplemented
-        is_known, file = file_of_module(str(thing.__module__))
-        if is_known:
+        if kind in self.dispatch_table or file_of_module(_module_of(thing))[0]:
             return NotImplemented
-        if file is None:
-            raise UsageError(
-                f"{thing.__qualname__} is defined in a notebook or at the prompt, where other "
-                "processes can't find it: put it in a file, or use threads"
-            )
-        if "<" in thing.__qualname__:  # <lambda>, <locals>
-            return NotImplemented  # the usual way says what is wrong with it
-        return _from_file, (str(file), thing.__qualname__)
+        reduced = thing.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        return _by_name(thing, reduced) if isinstance(reduced, str) else reduced
+
+
+def _module_of(thing: Any) -> str:
+    return str(getattr(thing, "__module__", None))
+
+
+def _by_name(thing: Any, name: str) -> Any:
+    """How a thing of the script is found elsewhere; NotImplemented for the usual way."""
+    is_known, file = file_of_module(_module_of(thing))
+    if is_known:
+        return NotImplemented
+    if file is None:
+        raise UsageError(
+            f"{name} is defined in a notebook or at the prompt, where other "
+            "processes can't find it: put it in a file, or use threads"
+        )
+    if "<" in name:  # <lambda>, <locals>
+        return NotImplemented  # the usual way says what is wrong with it
+    return _from_file, (str(file), name)
 
 
 def pack(value: object) -> bytes:

@@ -640,6 +640,57 @@ def test_a_script_needs_no_main_guard_and_its_classes_stay_its_own(
     assert (done.stdout, done.stderr) == (expected, "")
 
 
+_NAMED = """
+import enum, functools, typing
+import crawler
+T = typing.TypeVar("T")
+UserId = typing.NewType("UserId", int)
+class Nothing:
+    def __reduce__(self): return "NOTHING"
+NOTHING = Nothing()
+class Pair:
+    def __init__(self, a, b): self.sum = a + b
+    def __reduce__(self): return Pair, (self.sum, 0)
+class Color(enum.Enum):
+    RED = 1
+@functools.lru_cache
+def square(n): return n * n
+@functools.cache
+def add(a, b): return a + b
+def same(thing): return thing, thing is NOTHING
+print(list(crawler.map(square, range(4), mode="processes")))
+print(list(crawler.map(functools.partial(add, b=1), [1, 2], mode="processes")))
+things = [T, UserId, NOTHING, Color.RED, square]
+got = list(crawler.map(same, things, mode="processes"))
+print([a is b for a, (b, _) in zip(things, got)], got[2][1])
+print([pair.sum for pair, _ in crawler.map(same, [Pair(1, 2)], mode="processes")])
+def inside():
+    @functools.cache
+    def local(n): return n
+    return local
+try:
+    crawler.map(inside(), [1], mode="processes")
+except crawler.CrawlError as error:
+    print(str(error).partition(" can't")[0])
+"""
+
+
+def test_what_the_script_gives_a_name_travels_by_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(_NAMED)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    expected = (
+        "[0, 1, 4, 9]\n[2, 3]\n[True, True, True, True, True] True\n[3]\ninside.<locals>.local\n"
+    )
+    assert (done.stdout, done.stderr) == (expected, "")
+
+
 def test_at_the_prompt_threads_do_and_processes_say_why_not(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
