@@ -139,22 +139,23 @@ def start_executor(
     initargs: tuple[Any, ...] = (),
 ) -> Executor:
     """Workers that do one task at a time each. Raises UsageError where there can be none."""
-    first: Callable[..., Any] | bytes | None = initializer
     begin: Callable[..., None] = _begin
+    setup: tuple[Any, ...] = (initializer, *initargs)
     if mode == "processes":
-        from crawler.parcel import begin_elsewhere, pack_function
+        from crawler.parcel import Luggage, begin_elsewhere, pack_function
         from crawler.process import in_worker_process
 
         if in_worker_process():
             raise UsageError("a worker process can't have processes of its own: use threads in it")
         begin = begin_elsewhere
-        first = None if initializer is None else pack_function(initializer)
+        packed = None if initializer is None else pack_function(initializer)
+        setup = packed, Luggage(initargs)
     return make_executor(
         mode,
         workers=workers,
         slots=workers or os.cpu_count() or 1,
         initializer=begin,
-        initargs=(first, *initargs),
+        initargs=setup,
     )
 
 

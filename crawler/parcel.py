@@ -13,6 +13,8 @@ import pickle
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from multiprocessing.context import get_spawning_popen, set_spawning_popen
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import FunctionType
@@ -94,10 +96,46 @@ def work(function: bytes, batch: bytes) -> bytes:
     return pack([_sendable(outcome) for outcome in outcomes])
 
 
-def begin_elsewhere(_seat: int, function: bytes | None, *arguments: Any) -> None:
+class Luggage:
+    """An initializer's arguments: packed when a process starts, for locks travel only then.
+
+    There it is a function that unpacks them. Raises UsageError if they can't be packed.
+    """
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self._arguments = arguments
+        outer = get_spawning_popen()
+        set_spawning_popen(_Rehearsal())  # type: ignore[arg-type]
+        try:
+            pack(arguments)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"initargs: they can't be sent to another process ({error})"
+            ) from error
+        finally:
+            set_spawning_popen(outer)
+
+    def __reduce__(self) -> Any:
+        return partial, (unpack, pack(self._arguments))
+
+
+class _Rehearsal:
+    """Stands for the start of a process, in which locks and pipes may be packed."""
+
+    def duplicate_for_child(self, descriptor: int) -> int:
+        return descriptor
+
+    DupFd = duplicate_for_child
+
+
+def begin_elsewhere(
+    _seat: int, function: bytes | None, arguments: Callable[[], tuple[Any, ...]]
+) -> None:
     """A worker's initializer: calls the user's, if there is one."""
     if function is not None:
-        unpack(function)(*arguments)
+        unpack(function)(*arguments())
 
 
 def pack_batch(batch: Sequence[Arguments]) -> bytes:

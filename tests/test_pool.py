@@ -7,6 +7,8 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -309,6 +311,48 @@ def test_a_lock_reaches_the_worker_processes_as_an_initial_argument() -> None:
     with crawler.Pool(1, mapped.keep, (lock,)) as pool:
         ((kept,),) = pool.map(str_of_kept, [0])
     assert "Lock" in kept
+
+
+def test_initial_arguments_may_be_defined_in_the_script(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "from crawler import Pool\n"
+        "class Config: name = 'one'\n"
+        "def double(n): return 2 * n\n"
+        "kept = []\n"
+        "def begin(config, function): kept[:] = config, function\n"
+        "def work(n): return type(kept[0]) is Config, kept[0].name, kept[1](n)\n"
+        "config = Config()\n"
+        "config.name = 'two'\n"
+        "with Pool(1, begin, (config, double)) as pool:\n"
+        "    print(pool.map(work, [1, 2]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[(True, 'two', 2), (True, 'two', 4)]\n", "")
+
+
+@pytest.mark.parametrize(
+    "argument", [lambda: 1, threading.Lock(), multiprocessing.get_context("fork").Lock()]
+)
+def test_initial_arguments_that_can_not_travel_are_refused_at_once(argument: object) -> None:
+    nothing_is_left = watch()
+    with crawler.Pool(1, mapped.keep, (argument,)) as pool:
+        with pytest.raises(UsageError, match="initargs: they can't be sent to another process"):
+            pool.apply_async(mapped.increase, (1,))
+        assert nothing_is_left()
+
+
+def test_a_pipe_reaches_the_worker_processes_as_an_initial_argument() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    with crawler.Pool(1, mapped.keep, (theirs,)) as pool:
+        assert pool.apply(mapped.answer_through_kept, (5,)) is None
+        assert ours.recv() == 5
 
 
 def str_of_kept(_: object) -> list[str]:
