@@ -78,10 +78,9 @@ class _Elsewhere:
         return self.executor.submit(work, self._function, packed)
 
     def outcomes(self, answer: Any) -> list[Outcome]:
-        from crawler.parcel import unpack
+        from crawler.parcel import unpack_outcomes
 
-        found: list[Outcome] = unpack(answer)
-        return found
+        return unpack_outcomes(answer)
 
 
 def make_caller(
@@ -101,7 +100,7 @@ def outcomes_of(caller: Caller, task: Task, future: Future[Any]) -> list[Outcome
     if error is None:
         try:
             outcomes = caller.outcomes(future.result())
-        except Exception as problem:  # noqa: BLE001  (a class whose objects don't survive pickling)
+        except Exception as problem:  # noqa: BLE001  (no memory, say)
             error = RuntimeError(f"the result can't travel: {problem!r}")
         else:
             for number, (is_value, content) in enumerate(outcomes):

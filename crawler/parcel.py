@@ -63,6 +63,13 @@ def _by_name(thing: Any, name: str) -> Any:
     return _from_file, (str(file), name)
 
 
+class _PlainPacker(ForkingPickler):
+    """For numbers, text, lists and the like, which are sure to be unpacked as they were."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        raise pickle.PicklingError(f"{type(thing)} is none of them")
+
+
 def pack(value: object) -> bytes:
     """The value as bytes; raises what pickle raises for a value that can't travel."""
     return bytes(_Packer.dumps(value))
@@ -87,13 +94,24 @@ def unpack(data: bytes) -> Any:
     return ForkingPickler.loads(data)
 
 
-def work(function: bytes, batch: bytes) -> bytes:
-    """What a worker does: call the function for each of the arguments, pack the outcomes."""
+def work(function: bytes, batch: bytes) -> bytes | list[bytes]:
+    """What a worker does: call the function for each of the arguments, pack the outcomes.
+
+    All at once where nothing can go wrong with it, else each by itself.
+    """
     outcomes = attempt_each(unpack(function), unpack(batch))
-    if all(is_value for is_value, _ in outcomes):
-        with suppress(Exception):  # which of them can't travel is found out below
-            return pack(outcomes)
-    return pack([_sendable(outcome) for outcome in outcomes])
+    if len(outcomes) > 1:
+        with suppress(Exception):
+            return bytes(_PlainPacker.dumps(outcomes))
+    return [_packed(outcome) for outcome in outcomes]
+
+
+def unpack_outcomes(answer: bytes | list[bytes]) -> list[Outcome]:
+    """What `work` packed; what can't be unpacked is an error in its place."""
+    if isinstance(answer, list):
+        return [_unpacked(outcome) for outcome in answer]
+    outcomes: list[Outcome] = unpack(answer)
+    return outcomes
 
 
 class Luggage:
@@ -147,19 +165,34 @@ def _from_file(file: str, name: str) -> object:
     return from_file(Path(file), name)
 
 
-def _sendable(outcome: Outcome) -> Outcome:
+def _packed(outcome: Outcome) -> bytes:
     is_value, content = outcome
     if not is_value:
-        lines = traceback.format_exception(content)
-        try:
-            content.add_note("In the worker process:\n" + "".join(lines).rstrip())
-            # Some exceptions can be packed, but not be made again from what was packed.
-            unpack(pack(content))
-        except Exception:  # noqa: BLE001  (see below: it is told as text)
-            return False, RuntimeError(f"an exception that can't travel:\n{''.join(lines)}")
-        return outcome
+        return _packed_error(content)
     try:
-        pack(content)
+        return pack(outcome)
     except Exception as error:  # noqa: BLE001  (it stands in the result's place)
-        return False, RuntimeError(f"the result can't travel: {error!r}")
+        return pack(_no_result(error))
+
+
+def _packed_error(error: BaseException) -> bytes:
+    lines = traceback.format_exception(error)
+    try:
+        error.add_note("In the worker process:\n" + "".join(lines).rstrip())
+        packed = pack((False, error))
+        unpack(packed)  # some exceptions can be packed, but not be made again from that
+    except Exception:  # noqa: BLE001  (it is told as text)
+        return pack((False, RuntimeError(f"an exception that can't travel:\n{''.join(lines)}")))
+    return packed
+
+
+def _unpacked(data: bytes) -> Outcome:
+    try:
+        outcome: Outcome = unpack(data)
+    except Exception as error:  # noqa: BLE001  (a class whose objects don't survive pickling)
+        return _no_result(error)
     return outcome
+
+
+def _no_result(problem: Exception) -> Outcome:
+    return False, RuntimeError(f"the result can't travel: {problem!r}")

@@ -46,6 +46,21 @@ def fail_on_odd(number: int) -> int:
     return number
 
 
+class Unreadable:
+    """Can be packed, but not be made again from that, in any process."""
+
+    def __reduce__(self) -> Any:
+        return fail_to_read, ()
+
+
+def fail_to_read() -> None:
+    raise ValueError("unreadable")
+
+
+def give_unreadable_on_three(number: int) -> Any:
+    return Unreadable() if number == 3 else number
+
+
 def stop_on_two(number: int) -> int:
     if number == 2:
         raise StopIteration

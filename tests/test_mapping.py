@@ -316,6 +316,21 @@ def test_what_can_not_travel_back_is_told_as_text() -> None:
         assert "can't travel" in str(error)
 
 
+def test_a_result_that_can_not_be_unpacked_costs_no_other_of_its_chunk() -> None:
+    results = crawler.map(
+        mapped.give_unreadable_on_three,
+        range(8),
+        mode="processes",
+        chunksize=4,
+        on_error="return",
+    )
+    *first, bad, four, five, six, seven = results
+    assert [*first, four, five, six, seven] == [0, 1, 2, 4, 5, 6, 7]
+    assert "the result can't travel: ValueError('unreadable')" in str(bad)
+    assert isinstance(bad, RuntimeError)
+    assert bad.__notes__ == ["input 3: 3"]
+
+
 def test_arguments_that_can_not_travel_fail_their_task() -> None:
     values = [1, lambda: None, 3]
     returned = list(crawler.map(str, values, mode="processes", on_error="return"))
