@@ -17,6 +17,7 @@ from crawler.response import Response
 from crawler.result import Item, plain
 from crawler.url import host
 from crawler.well_formed import well_formed_headers
+from crawler.wording import kind_of
 
 
 class ItemFiles:
@@ -64,7 +65,7 @@ class ItemFiles:
             return self._want(place, Download(value, image=is_image), where)
         if not isinstance(value, list):
             raise ItemError(
-                f"{where}[{place[-1]!r}] is a {type(value).__name__}; a field that names files "
+                f"{where}[{place[-1]!r}] is {kind_of(value)}; a field that names files "
                 "holds a URL, a list of URLs, or None"
             )
         return [
@@ -85,7 +86,7 @@ class ItemFiles:
     def _want(self, place: tuple[Any, ...], download: Download, where: str) -> str:
         url = plain(download.url)
         if not isinstance(url, str):
-            raise ItemError(f"{where}: {download!r} has no URL, but a {type(url).__name__}")
+            raise ItemError(f"{where}: {download!r} has no URL, but {kind_of(url)}")
         try:
             headers = well_formed_headers(download.headers)
         except ItemError as error:

@@ -32,6 +32,7 @@ from crawler.request import Request
 from crawler.spider import Spider, is_marked, options_of
 from crawler.users_traceback import users_traceback
 from crawler.well_formed import well_formed
+from crawler.wording import kind_of
 
 SPIDERS_FOLDER = "spiders"
 
@@ -286,7 +287,7 @@ def _attribute(module: ModuleType, name: str) -> Callable[..., Any]:
     value = _lookup(module, name)
     if not callable(value):
         raise SpiderNotFoundError(
-            f"{_shown(module)}:{name} is a {type(value).__name__}, not a function; "
+            f"{_shown(module)}:{name} is {kind_of(value)}, not a function; "
             "a spider is a function that takes a Response (or a URL)"
         )
     function: Callable[..., Any] = value

@@ -13,6 +13,7 @@ from crawler.call import Call, parse_call
 from crawler.errors import CrawlError, ItemError, OutputError, UsageError
 from crawler.result import Item, plain
 from crawler.step import Context, Page, Step, step_name
+from crawler.wording import kind_of
 
 _NESTED = frozenset({dict, list})
 
@@ -78,7 +79,7 @@ class Pipeline:
                 return None
             if not isinstance(changed, dict):
                 raise ItemError(
-                    f"the step {name} returned a {type(changed).__name__}; "
+                    f"the step {name} returned {kind_of(changed)}; "
                     "return the item, or None to drop it"
                 )
             item = changed
@@ -150,7 +151,7 @@ def _made(given: Step | Call | str, load: Callable[[str], Any]) -> tuple[str, St
     if inspect.isclass(step):
         raise UsageError(f"the step {name} is a class: write {name}(), with what it needs")
     if not callable(step):
-        raise UsageError(f"the step {name} is a {type(step).__name__}, which can't be called")
+        raise UsageError(f"the step {name} is {kind_of(step)}, which can't be called")
     if inspect.iscoroutinefunction(step):
         raise UsageError(f"the step {name} is an async function; write a plain one")
     return name, step

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from crawler.wording import kind_of
+
 _STARS = "***"
 _PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s]*@")
 _EXAMPLE = "write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
@@ -53,7 +55,7 @@ def parse_proxy(value: object) -> Proxy | None:
     if value is None or isinstance(value, Proxy):
         return value
     if not isinstance(value, str):
-        raise ValueError(f"a {type(value).__name__} is no URL; {_EXAMPLE}, or none")  # noqa: TRY004
+        raise ValueError(f"{kind_of(value)} is no URL; {_EXAMPLE}, or none")  # noqa: TRY004
     text = value.strip()
     if text.lower() == "none":
         return None

@@ -12,6 +12,7 @@ from typing import Any
 from crawler.download import Download, StoredFile, Wanted
 from crawler.errors import ItemError
 from crawler.request import Request
+from crawler.wording import an
 
 Item = dict[str, Any]
 """One dict of plain JSON values, as the spider returned it."""
@@ -127,7 +128,7 @@ def plain(
     if isinstance(value, Download) and files is not None:
         files.append(value)
         return value
-    raise ItemError(f"{where} is a {_type_name(value)}, which JSON can't hold; {_advice(value)}")
+    raise ItemError(f"{where} is {an(_type_name(value))}, which JSON can't hold; {_advice(value)}")
 
 
 def _is_plain(value: object) -> bool:

@@ -17,6 +17,7 @@ from crawler.spider import Spider
 from crawler.url import move
 from crawler.users_traceback import failed_start
 from crawler.well_formed import well_formed
+from crawler.wording import kind_of
 
 Start = tuple[Iterator[Request], int | None]
 """The requests, made as they are taken, and how many there are, or None when only the end tells."""
@@ -91,7 +92,7 @@ def _from_urls(urls: str | Request | Iterable[str | Request]) -> Start:
         urls = [urls]
     if isinstance(urls, bytes) or not isinstance(urls, Iterable):
         raise UsageError(
-            f"urls: {urls!r} is a {type(urls).__name__}; give a list of URLs or Requests, or text"
+            f"urls: {urls!r} is {kind_of(urls)}; give a list of URLs or Requests, or text"
         )
     if not isinstance(urls, Sequence):
         return map(_request, urls), None
@@ -104,7 +105,7 @@ def _request(url: object) -> Request:
     if isinstance(url, str):
         return Request(url)
     if not isinstance(url, Request):
-        raise UsageError(f"{url!r} is a {type(url).__name__}, neither a URL nor a Request")
+        raise UsageError(f"{url!r} is {kind_of(url)}, neither a URL nor a Request")
     try:
         return well_formed(url)
     except ItemError as error:
@@ -124,7 +125,7 @@ def _call_start(spider: Spider, start: Any, arguments: Mapping[str, Any]) -> str
         return [start]
     if not isinstance(start, Iterable):
         raise UsageError(
-            f"the start of the spider {spider.name} is a {type(start).__name__}; "
+            f"the start of the spider {spider.name} is {kind_of(start)}; "
             "it must be URLs or Requests, or a function that returns or yields them"
         )
     return start

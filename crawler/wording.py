@@ -1,4 +1,4 @@
-"""Numbers as people say them."""
+"""Numbers, and names of types, as people say them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from __future__ import annotations
 def plural(count: float, one: str, many: str = "", *, shown: str = "") -> str:
     """`1 page`, `2 pages`; `shown` is how the number is written if not as it is."""
     return f"{shown or count} {one if count == 1 else many or one + 's'}"
+
+
+def an(noun: str) -> str:
+    """`an int`, `a list`; what begins with a u is mostly `a UUID`."""
+    return f"{'an' if noun.lower().startswith(tuple('aeio')) else 'a'} {noun}"
+
+
+def kind_of(value: object) -> str:
+    """What it is: `an int`, `a list`."""
+    return an(type(value).__name__)
 
 
 def duration(seconds: float) -> str:

@@ -601,7 +601,7 @@ def test_a_field_that_holds_no_urls_fails_its_page(site: Site) -> None:
 
     (failure,) = crawler.run(one, urls=f"{site.url}/0", images=["pictures"]).failures
     assert failure["kind"] == "item"
-    assert "item['pictures'] is a int" in failure["message"]
+    assert "item['pictures'] is an int" in failure["message"]
 
 
 def test_without_pillow_a_crawl_with_images_does_not_begin(

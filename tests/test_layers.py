@@ -28,6 +28,7 @@ DATA = {
     "thumbnail_rule",
     "turns",
     "users_traceback",
+    "wording",
     "step",
     "version",
 }
@@ -88,7 +89,6 @@ RULES = {
     "traps",
     "url",
     "well_formed",
-    "wording",
 }
 STAGES = {
     "collector",

@@ -168,7 +168,7 @@ def test_a_function_of_a_file(function: str, result: int) -> None:
         ("many.py", "many.py holds several spiders; say which: {here}/many.py:first or"),
         ("many.py:frist", "has no function frist; did you mean first?"),
         ("many.py:zzz", "has no function zzz; it has first, helper, second"),
-        ("many.py:CONSTANT", "many.py:CONSTANT is a int, not a function; a spider is a function"),
+        ("many.py:CONSTANT", "many.py:CONSTANT is an int, not a function; a spider is a function"),
         ("many.py:Group.outer", "has no function Group.outer"),
         ("none.py", "none.py holds no function marked with @spider and none called none; name a"),
         ("none.py:zzz", "has no function zzz; it has no functions at all"),

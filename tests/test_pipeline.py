@@ -13,6 +13,7 @@ from crawler.call import parse_call
 from crawler.errors import CrawlError, ItemError, OutputError, UsageError
 from crawler.pipeline import Pipeline, make_steps
 from crawler.step import Context, Page, step_name
+from crawler.wording import kind_of
 
 Item = dict[str, Any]
 
@@ -118,7 +119,7 @@ def test_a_step_that_returns_something_else_is_named(returned: Any) -> None:
     def careless(item: Item) -> Any:
         return returned
 
-    with pytest.raises(ItemError, match=f"careless returned a {type(returned).__name__}; return"):
+    with pytest.raises(ItemError, match=f"careless returned {kind_of(returned)}; return"):
         Pipeline([careless]).apply({}, PAGE)
 
 
@@ -315,7 +316,7 @@ def test_text_names_a_step_or_calls_what_makes_one(
         ("shop/steps.py:make_cheap()", "make_cheap(): missing a required argument: 'limit'"),
         ("m:Hooks", "the step m:Hooks is a class: write m:Hooks(), with what it needs"),
         ("m:later", "the step m:later is an async function; write a plain one"),
-        ("m:number", "the step m:number is a int, which can't be called"),
+        ("m:number", "the step m:number is an int, which can't be called"),
         ("m:make_nothing()", "the step m:make_nothing() is a NoneType, which can't be called"),
         ("m:make_trouble()", "the step m:make_trouble() can't be made: ZeroDivisionError: "),
         ("m:nobody", "there is no module of m:nobody"),

@@ -72,7 +72,7 @@ def test_urls_of_proxies(text: object, proxy: Proxy | None) -> None:
         (f"http://m%3Ae:{SECRET}@h:1", "a user with a colon"),
         ("http://me:***@h:1", "its password isn't kept with the run; give --proxy again"),
         ("", "it is no URL"),
-        (8080, "a int is no URL"),
+        (8080, "an int is no URL"),
     ],
 )
 def test_what_is_none_is_refused_without_showing_a_password(text: object, problem: str) -> None:

@@ -117,7 +117,7 @@ def test_an_item_is_copied() -> None:
             "which JSON can't hold; convert it to text, a number, a list or a dict",
         ),
         (1j, "item is a complex, which JSON can't hold; convert it to text"),
-        (object(), "item is a object, which JSON can't hold"),
+        (object(), "item is an object, which JSON can't hold"),
         (float("nan"), "item is nan, which JSON can't hold; use None"),
         (float("-inf"), "item is -inf, which JSON can't hold; use None"),
         ({1: "a"}, "item has the key 1 of type int; keys are strings"),

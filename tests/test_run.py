@@ -239,7 +239,7 @@ def test_a_start_that_raises_is_shown_from_its_own_first_frame_on(is_lazy: bool)
 
 def test_a_start_of_rubbish_is_an_error() -> None:
     rubbish: Any = [3]
-    with pytest.raises(UsageError, match="3 is a int, neither a URL nor a Request"):
+    with pytest.raises(UsageError, match="3 is an int, neither a URL nor a Request"):
         crawler.run(echo, urls=rubbish)
     with pytest.raises(UsageError, match="neither a URL nor a Request"):
         crawler.run(echo, urls=iter(rubbish))
@@ -352,7 +352,7 @@ def test_an_async_spider_is_refused_before_anything_is_fetched(function: Any) ->
         ({}, UsageError, "names no start"),
         ({"urls": "http://x.test/", "arguments": {"k": 1}}, UsageError, "has no such argument"),
         ({"urls": "http://x.test/", "arguments": [1]}, UsageError, "arguments: .1. is no dict of"),
-        ({"urls": 5}, UsageError, "urls: 5 is a int; give a list of URLs or Requests, or text"),
+        ({"urls": 5}, UsageError, "urls: 5 is an int; give a list of URLs or Requests, or text"),
         ({"urls": b"http://x.test/"}, UsageError, "is a bytes; give a list of URLs"),
         ({"urls": "http://x.test/", "site": 5}, UsageError, "--site 5: it is no text"),
         ({"urls": "http://x.test/", "mode": 5}, SettingError, "unknown mode 5; choose"),

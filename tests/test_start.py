@@ -160,7 +160,7 @@ def test_an_endless_start_is_taken_as_it_goes() -> None:
     ("start", "complaint"),
     [
         (lambda: None, "the start of the spider posts is a NoneType; it must be URLs or Requests"),
-        (3, "the start of the spider posts is a int"),
+        (3, "the start of the spider posts is an int"),
         ([], "there are no URLs to crawl"),
     ],
 )
