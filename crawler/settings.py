@@ -420,8 +420,11 @@ def _host_patterns(value: object) -> tuple[str, ...]:
     return tuple(map(_host_pattern, _texts(value)))
 
 
+_HOST_PATTERN = re.compile(r"""([^\s/@?#,"'\[\]{}]|\[[^\s/@?#,"'\[\]{}]+\])+""")
+
+
 def _host_pattern(pattern: object) -> str:
-    if not isinstance(pattern, str) or not re.fullmatch(r"[^\s/@?#,]+", pattern):
+    if not isinstance(pattern, str) or not _HOST_PATTERN.fullmatch(pattern):
         raise ValueError(
             f"{pattern!r} is no host; write example.org, *.example.org or localhost:8000"
         )
@@ -518,9 +521,7 @@ def resolve(layers: Iterable[Layer]) -> Settings:
     for origin, layer in layers:
         for name, value in layer.items():
             if name not in _PARSERS:
-                raise SettingError(
-                    name, f"no such setting; there are {', '.join(_PARSERS)}", origin
-                )
+                raise SettingError(name, f"no such setting; {_hint(name)}", origin)
             try:
                 values[name] = _PARSERS[name](value)
             except ValueError as error:
@@ -535,6 +536,11 @@ def resolve(layers: Iterable[Layer]) -> Settings:
         problem = f"{settings.fetcher} isn't for mode {settings.mode}, use {' or '.join(fits)}"
         raise SettingError("fetcher", problem, origins["fetcher"])
     return settings
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, _PARSERS, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(_PARSERS)}"
 
 
 def from_file(path: Path) -> Layer:

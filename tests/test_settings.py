@@ -133,6 +133,8 @@ def test_a_retry_policy_is_taken_as_it_is() -> None:
         ("adaptive", 1, "1 is neither true nor false"),
         ("hosts", "x", "'x' is no table of hosts; crawl.toml has them as [hosts."),
         ("hosts", {"http://x/": {}}, "'http://x/' is no host; write example.org, *.example.org"),
+        ("allow_hosts", '["a"', """'["a"' is no host; write example.org, *.example.org"""),
+        ("allow_hosts", ["[a"], "'[a' is no host"),
         ("hosts", {"x": 3}, "x: 3 is no table of delay and per_host"),
         ("images", [""], "'' is no text"),
         ("min_image", "100", "'100' is no size; write width x height in pixels, as 75x75"),
@@ -191,9 +193,14 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: object) -> None
     assert complaint.endswith(" (from a test)")
 
 
-def test_an_unknown_setting_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(SettingError, match=r"^timeuot: no such setting; there are") as caught:
+def test_an_unknown_setting_is_an_error_that_names_the_one_that_was_meant() -> None:
+    with pytest.raises(SettingError, match=r"^timeuot: no such setting; did you mean timeout\?"):
         resolve([("crawl.toml", {"timeuot": 3})])
+
+
+def test_an_unknown_setting_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(SettingError, match=r"^xyz: no such setting; there are") as caught:
+        resolve([("crawl.toml", {"xyz": 3})])
     assert all(name in str(caught.value) for name in NAMES)
 
 
