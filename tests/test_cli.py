@@ -483,6 +483,17 @@ def test_a_second_signal_ends_at_once(mode: str, tmp_cwd: Path) -> None:
     assert "resource_tracker" not in said
 
 
+def test_a_stop_where_nothing_is_in_flight_waits_for_nothing(tmp_cwd: Path) -> None:
+    file = spider_file(tmp_cwd / "count.py", COUNT)
+    process = start_crawl("run", str(file), "--urls", URLS, "--delay", "60", "--progress", "none")
+    journal = Path("output/runs/count/latest/items.jsonl")
+    until(lambda: journal.exists() and journal.stat().st_size)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert said.splitlines()[0] == "stopping; Ctrl-C again to end now"
+    assert process.returncode == 130
+
+
 def test_a_second_signal_as_workers_end_still_tells_how_to_go_on(tmp_cwd: Path) -> None:
     """The crawl is over by then; only the closing isn't."""
     Path("closing.py").write_text(
@@ -521,6 +532,10 @@ def test_what_a_killed_crawl_left_in_memory_is_removed_by_the_next(tmp_cwd: Path
     spider_file(tmp_cwd / "count.py", COUNT)
     assert crawl("run", "count.py", "--urls", "http://x.test/").returncode == 0
     assert not block.exists()
+    watched = crawl("watch", "slow")
+    id_ = run.parent.name
+    said = f"crawl: the run {id_} was interrupted; `crawl resume {id_}` goes on from here\n"
+    assert (watched.returncode, watched.stderr) == (2, said)
 
 
 def test_watch_shows_a_crawl_from_another_process(tmp_cwd: Path) -> None:

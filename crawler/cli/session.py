@@ -329,8 +329,9 @@ def _signals() -> Iterator[_Signals]:
         if len(signals.received) > 1:
             raise KeyboardInterrupt(signals.received[0])
         signals.crawl.stop()
-        left = plural(signals.crawl.engine.in_flight, "request")
-        say(f"stopping: waiting for {left} in flight{again}")
+        left = signals.crawl.engine.in_flight
+        waiting = f": waiting for {plural(left, 'request')} in flight" if left else ""
+        say(f"stopping{waiting}{again}")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and the shell's & ask for

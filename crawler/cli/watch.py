@@ -39,12 +39,31 @@ def _block_of(run: str | None, output: Path) -> str:
         if facts.get("state") == "running" and run in (None, facts["name"], facts["id"])
     ]
     elsewhere = running()
-    # A run that was killed couldn't say so; where blocks can't be listed, any may be alive.
-    alive = [facts for facts in at_work if facts.get("progress") in elsewhere] or at_work
+    alive = [facts for facts in at_work if facts.get("progress") in elsewhere]
     if alive:
         return str(alive[0]["progress"])
+    if at_work:
+        return _left_by(at_work[0])
     if run in elsewhere:
         return str(run)
     hint = f"; elsewhere on this machine: {', '.join(elsewhere)}" if elsewhere else ""
     what = f"no run {run!r} is at work" if run else "no crawl is at work"
     raise UsageError(f"{what} in {output.absolute()}{hint}")
+
+
+def _left_by(facts: dict[str, Any]) -> str:
+    """The name of a run's block, if it is there still: where blocks can't be listed, it may live.
+
+    A run that was killed couldn't say so. Raises UsageError with how to go on.
+    """
+    from crawler.cli.session import how_to_resume
+    from crawler.errors import UsageError
+    from crawler.progress import Block
+
+    name = str(facts.get("progress"))
+    try:
+        with Block.attach(name):
+            return name
+    except UsageError:
+        again = how_to_resume(facts["folder"].absolute(), Path.cwd(), by_id=True)
+        raise UsageError(f"the run {facts['id']} was interrupted; {again}") from None
