@@ -9,7 +9,6 @@ Only what one of our own processes sent through a pipe is unpacked here.
 
 from __future__ import annotations
 
-import pickle
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +22,9 @@ from typing import Any
 from crawler.attempt import Arguments, Outcome, attempt_each
 from crawler.errors import UsageError
 from crawler.loader import file_of_module, from_file
+
+_PROTOCOL = 4
+"""Of pickle; to which of its versions an object is reduced makes no difference since 2."""
 
 
 class _Packer(ForkingPickler):
@@ -40,7 +42,7 @@ class _Packer(ForkingPickler):
             return NotImplemented
         if kind in self.dispatch_table or file_of_module(_module_of(thing))[0]:
             return NotImplemented
-        reduced = thing.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        reduced = thing.__reduce_ex__(_PROTOCOL)
         return _by_name(thing, reduced) if isinstance(reduced, str) else reduced
 
 
@@ -67,7 +69,7 @@ class _PlainPacker(ForkingPickler):
     """For numbers, text, lists and the like, which are sure to be unpacked as they were."""
 
     def reducer_override(self, thing: Any) -> Any:
-        raise pickle.PicklingError(f"{type(thing)} is none of them")
+        raise TypeError(f"{type(thing)} is none of them")
 
 
 def pack(value: object) -> bytes:
