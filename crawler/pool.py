@@ -35,6 +35,8 @@ class Pool:
     """`processes` worker processes, by default one a core; see `multiprocessing.pool.Pool`."""
 
     _mode = "processes"
+    _executor: Executor | None = None
+    """Made for the first call; never, if the arguments were refused."""
 
     def __init__(
         self,
@@ -42,15 +44,14 @@ class Pool:
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-        context: object = None,  # noqa: ARG002  (how processes are started is no choice here)
+        context: object = None,  # noqa: ARG002  (how workers are started is no choice here)
     ) -> None:
-        self._executor: Executor | None = None
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if maxtasksperchild is not None:
-            raise UsageError("maxtasksperchild: processes of this pool are only replaced as needed")
+            raise UsageError("maxtasksperchild: workers of this pool are only replaced as needed")
         self._workers = processes or os.cpu_count() or 1
         self._setup = (initializer, tuple(initargs))
         self._lock = threading.Lock()
@@ -231,14 +232,6 @@ class ThreadPool(Pool):
 
     _mode = "threads"
 
-    def __init__(
-        self,
-        processes: int | None = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
-    ) -> None:
-        super().__init__(processes, initializer, initargs)
-
 
 class AsyncResult(Generic[R]):
     """What `map_async` and the like return; see `multiprocessing.pool.AsyncResult`."""
@@ -306,9 +299,12 @@ class AsyncResult(Generic[R]):
     def _submit(self, task: Task) -> None:
         try:
             future = self._caller.submit(task.batch)
-        except RuntimeError as error:  # the pool ended meanwhile
+        except RuntimeError as error:  # the pool ended meanwhile, or broke
             future = Future()
-            future.set_exception(error)
+            if self._pool._is_terminated:
+                future.cancel()
+            else:
+                future.set_exception(error)
         future.add_done_callback(partial(self._arrived, task))
 
     def _arrived(self, task: Task, future: Future[Any]) -> None:

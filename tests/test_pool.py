@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import multiprocessing
 import multiprocessing.pool
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -285,7 +287,7 @@ def test_the_end_of_the_block_ends_all(kind: str, tmp_path: Path) -> None:
     assert time.monotonic() - started < 15
     (tmp_path / "go").touch()
     pool.join()
-    with pytest.raises(Exception, match="shut down"):
+    with pytest.raises(CancelledError, match="shut down"):
         running.get(20)
     assert len(list(tmp_path.iterdir())) == 3, "nothing more was begun"
     wait_until(nothing_is_left)
@@ -442,11 +444,20 @@ def test_what_makes_no_pool() -> None:
         with pytest.raises(ValueError, match="at least 1"):
             pool(0)
         with pytest.raises(TypeError, match="callable"):
-            pool(1, initializer=5)
-    with pytest.raises(UsageError, match="maxtasksperchild"):
-        crawler.Pool(1, maxtasksperchild=5)
+            pool(1, initializer=5)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="maxtasksperchild"):
+            pool(1, maxtasksperchild=5)
     with crawler.Pool(1) as processes, pytest.raises(UsageError, match="use threads"):
         processes.map(lambda number: number, [1])
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", OURS)
+def test_one_that_was_refused_ends_without_a_complaint(kind: str) -> None:
+    with pytest.raises(TypeError):
+        OURS[kind](1, workers=2)  # type: ignore[call-arg]
+    gc.collect()
+    assert OURS[kind](1, context=multiprocessing.get_context("spawn")).map(abs, [-1]) == [1]
 
 
 @pytest.mark.parametrize("kind", OURS)

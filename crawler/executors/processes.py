@@ -29,7 +29,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
@@ -213,7 +213,7 @@ class ProcessExecutor(Executor):
             log.exception("the supervisor of the worker processes failed")
             self._break(f"the supervisor of the worker processes failed: {error!r}")
         finally:
-            self._break("the pool was shut down")
+            self._break("the pool was shut down", CancelledError)
             self._selector.close()
             self._end_children()
             atexit.unregister(self.shutdown)
@@ -378,7 +378,7 @@ class ProcessExecutor(Executor):
         )
         self._start(child.place).suspects.extend([*suspects, *child.suspects])
 
-    def _break(self, why: str) -> None:
+    def _break(self, why: str, kind: type[Exception] = BrokenExecutor) -> None:
         """Nothing more can be done: fail all that is left, so that nobody waits for ever."""
         self._is_shut_down = True
         self._empty_commands()
@@ -390,7 +390,7 @@ class ProcessExecutor(Executor):
         self._backlog.clear()
         for task in left:
             if not task.future.done():
-                task.future.set_exception(BrokenExecutor(why))
+                task.future.set_exception(kind(why))
 
     def _end_children(self) -> None:
         for child in self._children.values():
