@@ -52,6 +52,10 @@ _OVER = 5
 _SHM = Path("/dev/shm")  # noqa: S108 - where Linux shows its shared memory
 
 
+_own: set[Shared] = set()
+"""What this process has to remove before it ends."""
+
+
 class Shared:
     """A block of shared memory; made by `create` and `attach`.
 
@@ -68,7 +72,7 @@ class Shared:
         self._creator = os.getpid() if is_owner else None
         self._is_closed = False
         if is_owner:
-            atexit.register(self.close)
+            _own.add(self)
 
     @property
     def buffer(self) -> memoryview:
@@ -123,7 +127,7 @@ class Shared:
         if self._is_closed:
             return
         self._is_closed = True
-        atexit.unregister(self.close)
+        _own.discard(self)
         if self.is_mine():
             self._header[_OVER] = 1
             with suppress(OSError):  # what is left over, `remove_stale` takes care of
@@ -200,6 +204,15 @@ def attach(name: str, size: int | None = None, *, also_ended: bool = False) -> S
         block.close()
         raise UsageError(f"the shared block {name!r} {problem}")
     return block
+
+
+def close_own() -> None:
+    """Close all blocks that this process made; called when it ends."""
+    for block in list(_own):
+        block.close()
+
+
+atexit.register(close_own)
 
 
 def living() -> list[str]:

@@ -252,6 +252,22 @@ def test_the_owner_removes_its_block_however_it_ends(name: str, end: str) -> Non
         shared.attach(name)
 
 
+def make(name: str) -> None:
+    shared.create(name, 100).array(100)[:] = 7
+
+
+@listable
+def test_a_worker_process_removes_its_blocks_when_the_pool_ends(name: str) -> None:
+    pool = crawler.Pool(1)
+    pool.apply(make, (name,))
+    with shared.attach(name) as watcher:
+        assert bytes(watcher.buffer[:2]) == b"\7\7"
+        pool.close()
+        pool.join()
+        assert watcher.ended
+        assert not (SHM / name).exists()
+
+
 def test_arrays_outlive_the_block(name: str) -> None:
     block = shared.create(name, 100)
     array = block.array(100)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from crawler.errors import WorkerDiedError
 from crawler.executors.aio import AsyncExecutor
@@ -73,9 +73,7 @@ def main(pipe: Connection, duties: Duties) -> None:
         try:
             put(pipe.recv())
         except (EOFError, OSError):
-            # The parent is done with us, or dead. Seats may be at work: don't wait for them.
-            sys.stderr.flush()
-            os._exit(0)
+            _leave(0)  # the parent is done with us, or dead
 
 
 class _Parent:
@@ -105,7 +103,7 @@ class _Parent:
                 outcome[1] = WorkerDiedError(_NO_MEMORY)
             self.send(outcome[0], number, outcome[1])
         except OSError:
-            os._exit(1)  # the parent is gone
+            _leave(1)  # the parent is gone
         except MemoryError:
             outcome.clear()
             self.send("error", number, WorkerDiedError(_NO_MEMORY))
@@ -163,7 +161,17 @@ def _start_loop(parent: _Parent, duties: Duties) -> Callable[[Order], None]:
 
 def _die() -> None:
     sys.excepthook(*sys.exc_info())
-    os._exit(1)
+    _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process without waiting for its seats, which may be at work."""
+    try:
+        if shared := sys.modules.get("crawler.shared"):
+            shared.close_own()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _limit_memory(more: int) -> None:
