@@ -16,7 +16,8 @@
 Nothing is locked: who writes what, and when, is for those who share it to agree on.
 
 The owner's `close` removes the block, at the latest when the program ends. An owner that is killed
-can't: what it leaves is removed by the next `create` of the same user, or by `remove_stale`.
+can't: what it leaves is removed by a `create` of the same user, at once if it is of that name, else
+unless the last look was just now; or by `remove_stale`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import mmap
 import os
 import secrets
 import struct
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -52,6 +54,9 @@ _OVER = 5
 _SHM = Path("/dev/shm")  # noqa: S108 - where Linux shows its shared memory
 
 
+_LOOKING = 0.05
+"""The share of its time that a process that creates blocks looks for stale ones."""
+_next_look = 0.0
 _own: set[Shared] = set()
 """What this process has to remove before it ends."""
 
@@ -156,8 +161,9 @@ def create(name: str | None, size: int) -> Shared:
     """
     if not isinstance(size, int) or size < 1:
         raise UsageError(f"size: {size!r} is no number of bytes; give 1 or more")
-    remove_stale()
-    name = f"crawl-{os.getpid()}-{secrets.token_hex(4)}" if name is None else name
+    name = f"crawl-{os.getpid()}-{secrets.token_hex(4)}" if name is None else _checked(name)
+    _remove_stale_sometimes()
+    _remove(_SHM / name)
     descriptor = _open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     try:
         os.ftruncate(descriptor, _HEADER.size + size)
@@ -186,7 +192,7 @@ def attach(name: str, size: int | None = None, *, also_ended: bool = False) -> S
     Raises UsageError if there is none, it has another size, or can't be read here, or its owner is
     dead (unless `also_ended`).
     """
-    descriptor = _open(name, os.O_RDWR)
+    descriptor = _open(_checked(name), os.O_RDWR)
     try:
         length = os.fstat(descriptor).st_size
         memory = mmap.mmap(descriptor, length) if length >= _HEADER.size else None
@@ -225,9 +231,23 @@ def remove_stale() -> list[str]:
     return [path.name for path, alive in _blocks() if not alive and _remove(path)]
 
 
-def _open(name: str, flags: int) -> int:
+def _remove_stale_sometimes() -> None:
+    """Else many blocks would take a time that grows with the square of their number."""
+    global _next_look
+    began = time.monotonic()
+    if began >= _next_look:
+        remove_stale()
+        ended = time.monotonic()
+        _next_look = ended + (ended - began) / _LOOKING
+
+
+def _checked(name: str) -> str:
     if not isinstance(name, str) or not name or "/" in name or "\0" in name:
         raise UsageError(f"{name!r} can't be the name of a shared block: give text without '/'")
+    return name
+
+
+def _open(name: str, flags: int) -> int:
     try:
         return int(_posixshmem.shm_open(f"/{name}", flags, mode=0o600))
     except FileExistsError:
@@ -259,11 +279,17 @@ def _blocks() -> Iterator[tuple[Path, bool]]:
     """This user's blocks, and whether their owners live."""
     for path in sorted(_SHM.glob("*")):
         with suppress(OSError):  # its owner may end meanwhile
-            if path.is_file() and path.lstat().st_uid == os.geteuid():
+            if _is_of_this_user(path):
                 with path.open("rb") as file:
                     alive = _owner_alive(file.read(_HEADER.size), path.name)
                 if alive is not None:
                     yield path, alive
+
+
+def _is_of_this_user(path: Path) -> bool:
+    with suppress(OSError):  # its owner may end meanwhile
+        return path.is_file() and path.lstat().st_uid == os.geteuid()
+    return False
 
 
 def _owner_alive(header: bytes, name: str) -> bool | None:
@@ -279,6 +305,8 @@ def _owner_alive(header: bytes, name: str) -> bool | None:
 
 def _remove(path: Path) -> bool:
     """Remove a stale block, unless someone else did and a new one has its name by now."""
+    if not _is_of_this_user(path):
+        return False
     with suppress(OSError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # whoever removes it holds this
         is_stale = _owner_alive(file.read(_HEADER.size), path.name) is False

@@ -319,8 +319,9 @@ def test_a_fork_of_the_owner_does_not_remove_it(name: str) -> None:
 
 @listable
 def test_a_killed_owners_block_is_refused_and_removed_by_the_next_create(
-    killed_owner: subprocess.Popen[str], name: str
+    killed_owner: subprocess.Popen[str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shared, "_next_look", 0.0)  # that of another test may have been just now
     with shared.attach(name, also_ended=True) as watcher:
         wait_until(lambda: watcher.ended)  # though nobody has waited for the process yet
         assert watcher.buffer[0] == 7
@@ -342,6 +343,31 @@ def test_a_killed_owners_name_can_be_taken_at_once(
             assert name in living()
             assert watcher.buffer[0] == 7, "the old one is another memory"
             assert not block.ended
+
+
+@listable
+def test_many_that_are_created_are_not_all_looked_at_each_time(
+    killed_owner: subprocess.Popen[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks = 1000.0, list[float]()
+
+    def look() -> list[str]:
+        nonlocal now
+        looks.append(now)
+        now += 1
+        return []
+
+    monkeypatch.setattr(shared, "_next_look", 0.0)
+    monkeypatch.setattr(shared, "remove_stale", look)
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for _ in range(50):
+        shared.create(None, 1).close()
+        now += 1
+    assert looks == [1000, 1021, 1042]
+    killed_owner.wait()
+    with shared.create(name, 5) as block:
+        assert block.size == 5, "that of the same name is replaced all the same"
+    assert looks == [1000, 1021, 1042]
 
 
 @listable
