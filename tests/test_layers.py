@@ -143,7 +143,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "protego": "robots.py",
     "publicsuffixlist": "cookies.py",
     "PIL": "thumbnails.py",
-    "jmespath": "cli/export.py",
+    "jmespath": "cli/where.py",
     "numpy": "shared.py",
     "pyarrow": "exporters/parquet.py",
     "zstandard": "exporters/compression.py",

@@ -182,7 +182,8 @@ def header_flood(request: Request) -> Script:
 def broken_header(_request: Request) -> Script:
     """A header line without a colon."""
     length = f"Content-Length: {len(_PAGE)}"
-    yield f"HTTP/1.1 200 OK\r\nno colon here\r\n{length}\r\n\r\n".encode() + _PAGE
+    yield f"HTTP/1.1 200 OK\r\nno colon here\r\n{length}\r\nConnection: close\r\n\r\n".encode()
+    yield _PAGE
 
 
 def early_hints(_request: Request) -> Script:
