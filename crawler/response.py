@@ -19,6 +19,7 @@ from crawler.errors import UsageError
 from crawler.links import absolute_links, can_be_fetched, join
 from crawler.request import Request
 from crawler.turns import Turns
+from crawler.wording import kind_of
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -337,7 +338,7 @@ def _href_of(target: object) -> str:
 
         if isinstance(target, LexborNode):
             return _leads_to(target.tag, target.attributes)
-    given = f"a {type(target).__name__}"
+    given = kind_of(target)
     if target is None:
         given = "None: what was looked for is not on the page"
     elif isinstance(target, list):

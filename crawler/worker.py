@@ -43,6 +43,7 @@ from crawler.retry import parse_retry_after
 from crawler.robots import MAX_BYTES
 from crawler.spider import takes_response
 from crawler.url import problem_with
+from crawler.wording import kind_of
 
 T = TypeVar("T")
 
@@ -519,7 +520,7 @@ def _given(returned: object, reference: str, settings: WorkerSettings, files: It
         return _Given([item], [], files.wanted)
     if isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
         raise ItemError(
-            f"the spider returned a {type(returned).__name__}; "
+            f"the spider returned {kind_of(returned)}; "
             "return a dict or a list of dicts, or yield dicts and Requests"
         )
     given = _Given([], [], files.wanted)
@@ -534,7 +535,7 @@ def _given(returned: object, reference: str, settings: WorkerSettings, files: It
             _refuse_more_than("links", settings.max_page_links, given.files)
         else:
             raise ItemError(
-                f"item[{index}] is a {type(thing).__name__}; yield dicts, and Requests to follow"
+                f"item[{index}] is {kind_of(thing)}; yield dicts, and Requests to follow"
             )
     return given
 

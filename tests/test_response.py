@@ -255,7 +255,7 @@ def test_follow_takes_src_where_there_is_no_href(kind: str) -> None:
     ("target", "complaint"),
     [
         (lambda _: 5, "a URL or an element (a Selector, a Tag of BeautifulSoup, a node of lexbor)"),
-        (lambda _: 5, "not a int"),
+        (lambda _: 5, "not an int"),
         (lambda response: response.css("b").get(), "not None: what was looked for is not on"),
         (lambda response: response.css("a"), "not a SelectorList: follow each of its elements"),
         (lambda response: response.soup.select("a"), "not a ResultSet: follow each of its"),

@@ -176,7 +176,7 @@ ADVICE = "return a dict or a list of dicts, or yield dicts"
     [
         (lambda: "text", f"the spider returned a str; {ADVICE}"),
         (lambda: b"bytes", f"the spider returned a bytes; {ADVICE}"),
-        (lambda: 3, f"the spider returned a int; {ADVICE}"),
+        (lambda: 3, f"the spider returned an int; {ADVICE}"),
         (lambda: True, f"the spider returned a bool; {ADVICE}"),
         (lambda: ["a", "b"], "item[0] is a str; "),
         (lambda: [{"a": 1}, None], "item[1] is a NoneType; "),
