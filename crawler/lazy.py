@@ -168,6 +168,8 @@ class Results(Generic[R]):
 
     def _take_turn(self, give_up_at: float) -> bool:
         """Wait for the right to go on with the work; False if it comes too late."""
+        if not self._is_closed and self._turn.acquire(blocking=False):
+            return True  # nearly always
         while not self._is_closed:
             left = min(LONGEST_WAIT, give_up_at - time.monotonic())
             if self._turn.acquire(timeout=max(0.0, left)):
