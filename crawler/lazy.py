@@ -16,6 +16,7 @@ import heapq
 import itertools
 import math
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -102,8 +103,12 @@ class Results(Generic[R]):
         self.close()
 
     def __del__(self) -> None:
-        # Without waiting: whoever collects the garbage may be one of the threads to wait for.
-        self._end(wait=False)
+        # Without waiting: whoever collects the garbage may be one of the threads to wait for. When
+        # the program ends they are gone, and the locks that they had are never free again.
+        if sys.is_finalizing():
+            self._tally.end(wait=False)
+        else:
+            self._end(wait=False)
 
     def __next__(self) -> R:
         return self.take()

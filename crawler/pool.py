@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,8 +71,9 @@ class Pool:
         self.terminate()
 
     def __del__(self) -> None:
-        # Without waiting: whoever collects the garbage may be one of the threads to wait for.
-        if self._executor is not None:
+        # Without waiting: whoever collects the garbage may be one of the threads to wait for. When
+        # the program ends they are gone, and the locks that they had are never free again.
+        if self._executor is not None and not sys.is_finalizing():
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._callbacks.end()
 

@@ -588,6 +588,41 @@ def test_ctrl_c_ends_it_and_leaves_nothing(mode: str, place: str, tmp_path: Path
     wait_until(lambda: not any(p.is_running() for p in family))
 
 
+HOLDS_A_LOCK = """
+import itertools, sys, threading, time
+sys.path[:0] = {path!r}
+import crawler
+
+def hold():
+    with lock:
+        held.set()
+        time.sleep(60)
+
+results = {results}
+next(results)
+lock, held = {lock}, threading.Event()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("results", "lock"),
+    [
+        ("crawler.map(abs, itertools.count())", "results._caller.executor._lock"),
+        ("crawler.map(abs, itertools.count())", "results._turn"),
+        ("(pool := crawler.ThreadPool(2)).imap(abs, itertools.count())", "pool._executor._lock"),
+        ("(pool := crawler.ThreadPool(2)).imap(abs, itertools.count())", "pool._callbacks._lock"),
+    ],
+)
+def test_a_program_ends_although_a_thread_has_a_lock(
+    tmp_path: Path, results: str, lock: str
+) -> None:
+    """Threads that are daemons are stopped anywhere when the program ends."""
+    code = HOLDS_A_LOCK.format(path=sys.path, results=results, lock=lock)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=30, check=True)
+
+
 def test_a_program_ends_although_results_are_left(tmp_path: Path) -> None:
     code = (
         f"import itertools, sys; sys.path[:0] = {sys.path!r}\n"
