@@ -102,10 +102,10 @@ class Results(Generic[R]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # Without waiting: whoever collects the garbage may be one of the threads to wait for. When
         # the program ends they are gone, and the locks that they had are never free again.
-        if sys.is_finalizing():
+        if is_finalizing():
             self._tally.end(wait=False)
         else:
             self._end(wait=False)

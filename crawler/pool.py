@@ -70,10 +70,10 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.terminate()
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # Without waiting: whoever collects the garbage may be one of the threads to wait for. When
         # the program ends they are gone, and the locks that they had are never free again.
-        if self._executor is not None and not sys.is_finalizing():
+        if self._executor is not None and not is_finalizing():
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._callbacks.end()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,10 @@ def map_inside(mode: str, number: int) -> list[int]:
     import crawler
 
     return list(crawler.map(increase, range(number), mode=mode, workers=2))
+
+
+def hold(lock: Any, held: threading.Event) -> None:
+    """Take the lock and keep it."""
+    with lock:
+        held.set()
+        time.sleep(60)

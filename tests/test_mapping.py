@@ -589,19 +589,14 @@ def test_ctrl_c_ends_it_and_leaves_nothing(mode: str, place: str, tmp_path: Path
 
 
 HOLDS_A_LOCK = """
-import itertools, sys, threading, time
+import itertools, sys, threading
 sys.path[:0] = {path!r}
-import crawler
-
-def hold():
-    with lock:
-        held.set()
-        time.sleep(60)
+import crawler, mapped
 
 results = {results}
 next(results)
-lock, held = {lock}, threading.Event()
-threading.Thread(target=hold, daemon=True).start()
+held = threading.Event()
+threading.Thread(target=mapped.hold, args=({lock}, held), daemon=True).start()
 held.wait()
 """
 
