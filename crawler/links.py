@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from crawler.canonical import URL, parse_url
 
@@ -39,19 +38,21 @@ def join(base: str, href: str) -> str:
 
 
 @lru_cache(maxsize=128)
-def _parsed(base: str) -> URL:
-    return parse_url(base)
+def _parsed(base: str) -> URL | None:
+    """None if it is no URL: then only links that need no base lead anywhere."""
+    try:
+        return parse_url(base)
+    except ValueError:
+        return None
 
 
 def can_be_fetched(url: str) -> bool:
     """Whether it is an http or https URL with a host; `mailto:` and `http://[bad` are not."""
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  (raises on a port that is none)
+        parse_url(url)
     except ValueError:
         return False
-    is_named = bool(parts.hostname) and " " not in parts.netloc
-    return parts.scheme in ("http", "https") and is_named
+    return True
 
 
 def absolute_links(
@@ -61,6 +62,7 @@ def absolute_links(
 
     Links that differ only in their fragment are the same, unless `keep_fragments`.
     """
+    base = str(_parsed(base) or base)
     folder = _folder(base)
     if not keep_fragments:
         base = base.partition("#")[0]

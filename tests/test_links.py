@@ -70,6 +70,15 @@ def test_hrefs_are_read_as_browsers_do(href: str, url: str) -> None:
     assert join("http://h.test/d/p?q=1#f", href) == url
 
 
+def test_a_base_may_be_no_url_and_need_not_be_written_as_one() -> None:
+    hrefs = ["http://o.test/x", "a"]
+    assert list(absolute_links("page 1", hrefs)) == ["http://o.test/x"]
+    assert list(absolute_links("HTTP://h.test/d/e/..", hrefs)) == [
+        "http://o.test/x",
+        "http://h.test/d/a",
+    ]
+
+
 def test_each_page_is_given_once() -> None:
     hrefs = ["2.html#top", "#end", "2.html", "/list/2.html#end", "?page=2", "mailto:a@b.test"]
     here = "https://h.test/list/1.html?page=1#here"
