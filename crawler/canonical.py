@@ -77,7 +77,7 @@ _PATH = _printable_but('"#<>?^`{}')
 _USERINFO = _printable_but('"#<>?^`{}/:;=@[\\]|')
 
 _SPACE_AND_C0 = "".join(map(chr, range(0x21)))
-_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _TAB_OR_NEWLINE = re.compile(r"[\t\n\r]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -111,16 +111,21 @@ _PLAIN = re.compile(
     re.VERBOSE,
 )
 
-# URLs that a browser and urlsplit read alike: written as the standard has it as far as host and
-# folders are concerned. Nearly all are, and the rest isn't touched.
-_CLEAR = re.compile(
-    r"""
-    https?://
+# A host that has no second spelling: a name in small letters, or an IPv4 address of four numbers.
+_HOST = r"""
     (?: (?: [a-z0-9_-]++ \. )*+ [a-z] [a-z0-9_-]*+
       | (?: (?: 25[0-5] | 2[0-4][0-9] | 1[0-9][0-9] | [1-9]?[0-9] )
             (?: \. (?=[0-9]) | (?=[:/?#]|\Z) ) ){4}
     )
-    (?: : (?! 0 ) [0-9]{1,5}+ )?+
+"""
+
+# URLs that a browser and urlsplit read alike: written as the standard has it as far as host and
+# folders are concerned. Nearly all are, and the rest isn't touched.
+_CLEAR = re.compile(
+    rf"""
+    https?://
+    {_HOST}
+    (?: : (?! 0 ) [0-9]{{1,5}}+ )?+
     (?: / (?! \. | %2[Ee] ) [^\x00-\x20\x7f\\/?#]*+ )*+
     (?: \? [^\x00-\x20\x7f#]*+ )?+
     (?: \# [^\x00-\x20\x7f]*+ )?+
@@ -129,14 +134,11 @@ _CLEAR = re.compile(
 )
 
 CANONICAL = re.compile(
-    r"""
+    rf"""
     ( https?://
-      (?: (?: [a-z0-9_-]++ \. )*+ [a-z] [a-z0-9_-]*+
-        | (?: (?: 25[0-5] | 2[0-4][0-9] | 1[0-9][0-9] | [1-9]?[0-9] )
-              (?: \. (?=[0-9]) | (?=[:/]) ) ){4}
-      )
+      {_HOST}
     )
-    ( (?: : (?! 80/ | 443/ | 0 ) (?: [0-9]{1,4} | [1-5][0-9]{4} ) (?=/) )?
+    ( (?: : (?! 80/ | 443/ | 0 ) (?: [0-9]{{1,4}} | [1-5][0-9]{{4}} ) (?=/) )?
       (?: / (?!\.) [A-Za-z0-9_.~-]*+ )++
     )
     (?: \# [!#-;=?-_a-~]*+ )?+
@@ -238,7 +240,7 @@ def clear_url(url: str) -> str:
     `http://a\\@b/x/%2e%2e/y` is `http://a/@b/y` to a browser: so it is judged (scope, robots.txt)
     and fetched. What is clear already stays as it is; so does what has spaces, or is no URL.
     """
-    if is_clear(url) or _SPACE_OR_CONTROL.search(url):
+    if is_clear(url) or SPACE_OR_CONTROL.search(url):
         return url
     try:
         return str(parse_url(url))

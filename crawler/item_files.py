@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from crawler.canonical import clear_url
 from crawler.download import Download, Wanted
 from crawler.errors import ItemError
 from crawler.fingerprint import SIZE, fingerprint
@@ -104,7 +103,7 @@ class ItemFiles:
             return ""  # which fails by itself; joined it would be the page
         page = self._page
         joined = join(page, url) if isinstance(page, str) else page.urljoin(url)
-        return clear_url(joined.partition("#")[0])
+        return joined.partition("#")[0]
 
 
 def _leads_nowhere(url: str) -> bool:

@@ -31,10 +31,7 @@ def join(base: str, href: str) -> str:
     One that is none for http or https ("http://[bad", "mailto:me") comes back as it is: a broken
     link must not cost a page.
     """
-    try:
-        return str(parse_url(href, _parsed(base)))
-    except ValueError:
-        return href.strip()
+    return _absolute(base, href) or href.strip()
 
 
 @lru_cache(maxsize=128)
@@ -48,11 +45,7 @@ def _parsed(base: str) -> URL | None:
 
 def can_be_fetched(url: str) -> bool:
     """Whether it is an http or https URL with a host; `mailto:` and `http://[bad` are not."""
-    try:
-        parse_url(url)
-    except ValueError:
-        return False
-    return True
+    return _parsed(url) is not None
 
 
 def absolute_links(
@@ -69,14 +62,15 @@ def absolute_links(
         hrefs = (href.partition("#")[0] for href in hrefs)
     given: set[str] = set()
     for href in dict.fromkeys(hrefs):
-        url = _fetchable(folder if _NEEDS_FOLDER_ONLY.match(href) else base, href)
+        url = _absolute(folder if _NEEDS_FOLDER_ONLY.match(href) else base, href)
         if url is not None and url not in given:
             given.add(url)
             yield url
 
 
 @lru_cache(maxsize=8_192)
-def _fetchable(base: str, href: str) -> str | None:
+def _absolute(base: str, href: str) -> str | None:
+    """None if it can't be fetched."""
     try:
         return str(parse_url(href, _parsed(base)))
     except ValueError:

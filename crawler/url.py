@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from crawler.canonical import CANONICAL, clear_url, parse_url, with_plain_escapes
+from crawler.canonical import CANONICAL, SPACE_OR_CONTROL, parse_url, with_plain_escapes
 from crawler.links import join
 from crawler.request import Request
 from crawler.result import Failure
@@ -62,7 +62,7 @@ def problem_with(url: str) -> str | None:
     """Why the URL can't be fetched, or None."""
     if len(url) > MAX_URL_LENGTH:
         return f"the URL has {len(url)} characters, more than {MAX_URL_LENGTH}"
-    if any(char <= " " or char == "\x7f" for char in url):
+    if SPACE_OR_CONTROL.search(url):
         return "the URL holds a space or control character"
     try:
         parts = urlsplit(url)
@@ -104,7 +104,7 @@ def redirected(request: Request, status: int, location: str) -> Request | Failur
         text = quote(location, safe=_URL_CHARACTERS + "\\", encoding="latin-1")
     except UnicodeEncodeError:
         return _refused(status, f"its target is malformed: {location[:200]!r}")
-    target = clear_url(join(request.url, text))
+    target = join(request.url, text)
     problem = problem_with(target)
     if problem:
         return _refused(status, f"to {target[:200]!r}: {problem}")
