@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 from crawler.errors import CrawlError
 
@@ -13,10 +14,16 @@ _MACHINERY = (f"{Path(__file__).parent}/", "<frozen importlib", importlib.__file
 
 def users_traceback(error: BaseException) -> str:
     """The traceback from the user's own first frame on."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_MACHINERY):
-        frame = frame.tb_next
+    frame = first_outside(error, _MACHINERY)
     return "".join(traceback.format_exception(type(error), error, frame)).rstrip()
+
+
+def first_outside(error: BaseException, files: tuple[str, ...]) -> TracebackType | None:
+    """Where its traceback leaves the files whose names begin so; None if it doesn't."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(files):
+        frame = frame.tb_next
+    return frame
 
 
 def failed_start(error: BaseException) -> CrawlError:

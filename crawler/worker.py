@@ -43,6 +43,7 @@ from crawler.retry import parse_retry_after
 from crawler.robots import MAX_BYTES
 from crawler.spider import takes_response
 from crawler.url import problem_with
+from crawler.users_traceback import first_outside
 from crawler.wording import kind_of
 
 T = TypeVar("T")
@@ -571,7 +572,5 @@ def _headline(error: BaseException) -> str:
 
 def _users_traceback(error: BaseException) -> str:
     """The traceback from the spider's own first frame on; ours says nothing to its author."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
-        frame = frame.tb_next
-    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))
+    frame = first_outside(error, (__file__,)) or error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, frame))

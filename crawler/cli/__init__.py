@@ -19,7 +19,7 @@ from crawler.cli.resume import resume
 from crawler.cli.retry import retry
 from crawler.cli.run import run
 from crawler.cli.runs import runs
-from crawler.cli.session import broken_pipe_is_the_end
+from crawler.cli.session import broken_pipe_is_the_end, let_go_of_stdout
 from crawler.cli.spiders import list_command
 from crawler.cli.thumbs import thumbs
 from crawler.cli.watch import watch
@@ -70,7 +70,7 @@ class _Stdout(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes it once more at exit
+            let_go_of_stdout()
             raise OutputError(f"can't write stdout: {error.strerror or error}") from error
 
 

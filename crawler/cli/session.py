@@ -240,13 +240,18 @@ def _ended_at_once() -> Iterator[None]:
         os._exit(128 + (error.args[0] if error.args else signal.SIGINT))
 
 
+def let_go_of_stdout() -> None:
+    """Nothing more can be written to it, and Python flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 @contextmanager
 def broken_pipe_is_the_end() -> Iterator[None]:
     """Whoever read our stdout has enough: end as quietly as other commands in a pipe do."""
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes it once more at exit
+        let_go_of_stdout()
         sys.exit(128 + signal.SIGPIPE)
 
 

@@ -79,7 +79,7 @@ class RequestsFetcher:
             prepared.url = url  # requests would write it in its own way
             self._terms.target = self._adapter.request_url(prepared, self._proxies)
             if proxy is not None:
-                is_private = judged(str(prepared.url), private=private)
+                is_private = judged(url, private=private)
                 self._terms.private = True  # as the proxy itself may be
             response = self._adapter.send(
                 prepared, stream=True, timeout=self._terms.timeout, proxies=self._proxies
