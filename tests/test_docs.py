@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from crawler.cli import crawl
 from crawler.demo import routes
 from crawler.engine import Stats
 from crawler.settings import Settings
+from programs import run_python
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMAND_LINE = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
@@ -164,14 +163,7 @@ def printed(program: str, folder: Path) -> list[str]:
     script = folder / "script.py"
     mine = f'"frame-{uuid.uuid4().hex[:12]}"'  # blocks have the whole machine's names
     script.write_text(program.replace("sleep(1)", "sleep(0.1)").replace('"frame"', mine))
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(str(script), cwd=folder)
     assert done.stderr == ""
     lines = [line for line in done.stdout.splitlines() if line and not line.startswith("http")]
     return sorted(re.sub(r"[\d.]+ s$", "", line) for line in lines)

@@ -29,6 +29,7 @@ from crawler.errors import PageTimeoutError, Retry, SpiderImportError, UsageErro
 from crawler.lazy import AHEAD
 from deadline import wait_until
 from leftovers import watch
+from programs import run_python
 
 MODES = ["threads", "processes", "sequential"]
 AT_ONCE = ["threads", "processes"]
@@ -626,14 +627,7 @@ def test_a_program_ends_although_results_are_left(tmp_path: Path) -> None:
         "pool = crawler.Pool(2)\n"
         "print(next(results), pool.map(mapped.increase, [1]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-c", code, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("1 [2]\n", "")
 
 
@@ -678,9 +672,7 @@ def test_a_script_needs_no_main_guard_and_its_classes_stay_its_own(
 ) -> None:
     script = tmp_path / name
     script.write_text(_SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_python(str(script))
     expected = "[0, 2, 4, False, 8] True\n[2, 3]\n[0, 2]\n<lambda>\n"
     assert (done.stdout, done.stderr) == (expected, "")
 
@@ -722,14 +714,7 @@ except crawler.CrawlError as error:
 
 def test_what_the_script_gives_a_name_travels_by_it(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_NAMED)
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("script.py", cwd=tmp_path)
     expected = (
         "[0, 1, 4, 9]\n[2, 3]\n[True, True, True, True, True] True\n[3]\ninside.<locals>.local\n"
     )
@@ -744,15 +729,7 @@ def test_at_the_prompt_threads_do_and_processes_say_why_not(tmp_path: Path) -> N
         "print(list(crawler.map(double, [1, 2])), list(crawler.map(lambda n: -n, [1, 2])))\n"
         "crawler.map(double, [1, 2], mode='processes')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-"],
-        input=code,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-", cwd=tmp_path, stdin=code)
     assert done.stdout == "[2, 4] [-1, -2]\n"
     assert "double is defined in a notebook or at the prompt" in done.stderr
 
@@ -765,8 +742,6 @@ def test_a_script_that_can_not_be_imported_says_so(tmp_path: Path) -> None:
         "def work(n): return n\n"
         "print(list(crawler.map(work, [1], mode='processes', on_error='return')))\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_python(str(script))
     assert SpiderImportError.__name__ in done.stdout
     assert "only as a script" in done.stdout

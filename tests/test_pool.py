@@ -8,8 +8,6 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ import mapped
 from crawler.errors import UsageError, WorkerDiedError
 from deadline import wait_until
 from leftovers import watch
+from programs import run_python
 
 OURS = {"threads": crawler.ThreadPool, "processes": crawler.Pool}
 
@@ -328,14 +327,7 @@ def test_initial_arguments_may_be_defined_in_the_script(tmp_path: Path) -> None:
         "with Pool(1, begin, (config, double)) as pool:\n"
         "    print(pool.map(work, [1, 2]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("script.py", cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("[(True, 'two', 2), (True, 'two', 4)]\n", "")
 
 
